@@ -1,0 +1,51 @@
+# make demo   sets up .venv if needed and super-resolves a real CT
+# make test   the same set-up with the tools, then lint, types, tests
+#
+# PyTorch comes from the usual index. Elsewhere, name its own:
+#   make demo TORCH_INDEX=https://download.pytorch.org/whl/cpu     CPU build, about 200 MB (Linux)
+#   make demo TORCH_INDEX=https://download.pytorch.org/whl/cu130   CUDA 13 build, about 2.5 GB
+
+PYTHON ?= python3
+TORCH_INDEX ?=
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/pip install --disable-pip-version-check --quiet -c constraints.txt
+
+.PHONY: demo test lint types unit docs clean
+
+demo: $(VENV)/installed
+	$(BIN)/mesr demo
+
+test: lint types unit
+
+lint: $(VENV)/tools
+	$(BIN)/ruff format --check src tests benchmarks
+	$(BIN)/ruff check src tests benchmarks
+
+types: $(VENV)/tools
+	$(BIN)/mypy
+
+unit: $(VENV)/tools
+	$(BIN)/pytest
+
+docs: $(VENV)/tools
+	$(BIN)/mkdocs build --strict
+
+$(VENV)/bin/python:
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "mesr needs Python 3.11 or later")'
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/torch: $(VENV)/bin/python constraints.txt
+	$(PIP) torch $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX))
+	touch $@
+
+$(VENV)/installed: $(VENV)/torch pyproject.toml
+	$(PIP) -e .
+	touch $@
+
+$(VENV)/tools: $(VENV)/torch pyproject.toml
+	$(PIP) -e '.[dev]'
+	touch $@ $(VENV)/installed
+
+clean:
+	rm -rf $(VENV) dist site .pytest_cache .mypy_cache .ruff_cache

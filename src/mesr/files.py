@@ -1,0 +1,130 @@
+"""Writing that leaves nothing half done: temporary name, fsync, rename; never over something else.
+
+Also the cleaning of names and texts that came from a file.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import secrets
+import shutil
+import unicodedata
+from collections.abc import Iterator
+from pathlib import Path
+
+from .errors import OutputError
+from .limits import MAX_TEXT
+
+
+def check_target(path: Path, *, force: bool = False) -> None:
+    """Refuse a target that exists (unless `force`) or whose parent cannot be made or written.
+
+    Raises:
+        OutputError: code `exists` or `unwritable`.
+    """
+    if path.exists() and not force and not (path.is_dir() and not any(path.iterdir())):
+        raise OutputError(
+            "exists", "The output exists already.", "Choose another name or add --force to replace it.", path
+        )
+    parent = path.absolute().parent
+    while not parent.exists():
+        parent = parent.parent
+    if not parent.is_dir() or not os.access(parent, os.W_OK | os.X_OK):
+        raise OutputError(
+            "unwritable", "The output folder cannot be written.", "Choose another folder.", path
+        )
+
+
+@contextlib.contextmanager
+def atomic_path(path: Path, *, force: bool = False) -> Iterator[Path]:
+    """A temporary file beside `path`, renamed onto it when the block ends well, removed when it does not.
+
+    The temporary name keeps the suffixes, so that libraries which choose a format by suffix work.
+    """
+    check_target(path, force=force)
+    with _unwritable(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{secrets.token_hex(6)}.{path.name}")
+    try:
+        with _unwritable(path):
+            yield temporary
+            _sync(temporary)
+            if not force and path.exists():
+                check_target(path)
+            temporary.replace(path)
+            _sync(path.parent)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def atomic_folder(path: Path, *, force: bool = False) -> Iterator[Path]:
+    """A temporary folder beside `path`, renamed onto it when the block ends well, removed when it does not.
+
+    With `force` an existing folder is moved aside first and removed last, so that one of the two is
+    always whole.
+    """
+    check_target(path, force=force)
+    with _unwritable(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{secrets.token_hex(6)}.{path.name}")
+    aside = path.with_name(f".{secrets.token_hex(6)}.old.{path.name}")
+    try:
+        with _unwritable(path):
+            temporary.mkdir()
+            yield temporary
+            for file in temporary.rglob("*"):
+                _sync(file)
+            _sync(temporary)
+            if path.exists():
+                check_target(path, force=force)
+                path.replace(aside)
+            temporary.replace(path)
+            _sync(path.parent)
+    except BaseException:
+        if aside.exists() and not path.exists():
+            aside.replace(path)
+        raise
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+        if aside.is_dir():
+            shutil.rmtree(aside, ignore_errors=True)
+        else:
+            aside.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def _unwritable(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        reason = os.strerror(error.errno) if error.errno else "unknown reason"
+        raise OutputError(
+            "unwritable", f"The output could not be written: {reason}.", "Choose another folder.", path
+        ) from error
+
+
+def _sync(path: Path) -> None:
+    """Flush one file or folder to the disk."""
+    if path.is_dir() and os.name == "nt":
+        return
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def plain_text(text: object, limit: int = MAX_TEXT) -> str:
+    """`text` on one line, without control or direction characters, clipped to `limit` characters."""
+    kept = (c if unicodedata.category(c)[0] not in "CZ" or c == " " else " " for c in str(text)[: 4 * limit])
+    line = " ".join("".join(kept).split())
+    return line if len(line) <= limit else line[: limit - 1] + "…"
+
+
+def safe_name(text: str, limit: int = 40) -> str:
+    """A file name part made of letters, digits, dot, dash and underscore only; never empty, `.` or `..`."""
+    kept = "".join(c if c.isascii() and (c.isalnum() or c in "-_.") else "-" for c in text[: 4 * limit])
+    kept = "-".join(part for part in kept.split("-") if part).strip(".")[:limit]
+    return kept or "unnamed"

@@ -1,0 +1,100 @@
+"""Nothing half written, nothing overwritten, no name that leaves its folder."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from mesr.errors import OutputError
+from mesr.files import atomic_folder, atomic_path, plain_text, safe_name
+
+
+def test_a_file_appears_whole(tmp_path: Path) -> None:
+    target = tmp_path / "new" / "a.txt"
+    with atomic_path(target) as temporary:
+        temporary.write_text("x")
+        assert not target.exists()
+        assert temporary.suffix == ".txt"
+    assert target.read_text() == "x"
+    assert [p.name for p in target.parent.iterdir()] == ["a.txt"]
+
+
+def test_a_failure_leaves_nothing(tmp_path: Path) -> None:
+    with pytest.raises(RuntimeError), atomic_path(tmp_path / "a.txt") as temporary:
+        temporary.write_text("x")
+        raise RuntimeError
+    with pytest.raises(RuntimeError), atomic_folder(tmp_path / "b") as folder:
+        (folder / "x").write_text("x")
+        raise RuntimeError
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_exists_is_kept_unless_forced(tmp_path: Path) -> None:
+    target = tmp_path / "a.txt"
+    target.write_text("old")
+    with pytest.raises(OutputError) as refused, atomic_path(target):
+        pass
+    assert refused.value.code == "exists"
+    with atomic_path(target, force=True) as temporary:
+        temporary.write_text("new")
+    assert target.read_text() == "new"
+
+
+def test_a_forced_folder_that_fails_gives_the_old_one_back(tmp_path: Path) -> None:
+    target = tmp_path / "series"
+    target.mkdir()
+    (target / "old").write_text("old")
+    with pytest.raises(RuntimeError), atomic_folder(target, force=True) as folder:
+        (folder / "new").write_text("new")
+        raise RuntimeError
+    assert [p.name for p in target.iterdir()] == ["old"]
+    with atomic_folder(target, force=True) as folder:
+        (folder / "new").write_text("new")
+    assert [p.name for p in target.iterdir()] == ["new"]
+    assert [p.name for p in tmp_path.iterdir()] == ["series"]
+
+
+def test_a_folder_that_cannot_be_written_is_refused_plainly(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("x")
+    with pytest.raises(OutputError) as refused, atomic_path(tmp_path / "file" / "a.txt"):
+        pass
+    assert refused.value.code == "unwritable"
+    assert str(tmp_path) not in str(refused.value)
+
+
+def test_a_killed_writer_leaves_no_file_under_the_final_name(tmp_path: Path) -> None:
+    program = (
+        "import sys, time; from pathlib import Path; from mesr.files import atomic_path\n"
+        "with atomic_path(Path(sys.argv[1])) as t:\n"
+        "    t.write_text('half'); print('ready', flush=True); time.sleep(60)\n"
+    )
+    target = tmp_path / "a.txt"
+    with subprocess.Popen([sys.executable, "-c", program, str(target)], stdout=subprocess.PIPE) as writer:
+        assert writer.stdout is not None
+        assert writer.stdout.readline() == b"ready\n"
+        os.kill(writer.pid, signal.SIGKILL)
+        writer.wait(10)
+    time.sleep(0)
+    assert not target.exists()
+
+
+@pytest.mark.parametrize(
+    "name", ["../../etc", "/abs", "a/b", "..", "", "$(id)", "a\0b", "name\u202etxt", "é" * 500]
+)
+def test_a_safe_name_stays_in_its_folder(name: str) -> None:
+    safe = safe_name(name)
+    assert safe
+    assert safe not in (".", "..")
+    assert set(safe) <= set("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_.")
+    assert len(safe) <= 40
+
+
+def test_plain_text_has_no_controls_and_an_end() -> None:
+    assert plain_text("a\x1b[31mb\nc\u202ed") == "a [31mb c d"
+    assert len(plain_text("x" * 100_000)) == 64
