@@ -1,0 +1,302 @@
+"""From a volume and a target to a lazily computed volume: device, precision, tiles, padding, residual.
+
+A slice is computed when it is asked for. Tiles cover the receptive field on both sides, so that a tiled
+slice equals a whole one; they are used where a slice would not fit the memory there is.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from itertools import pairwise
+from typing import Literal, NamedTuple
+
+import numpy as np
+import torch
+
+from .errors import UsageError
+from .grid import Axis, Grid, Target
+from .intensity import IMPOSSIBLE_HU, Window, window_for
+from .models import SuperResolver
+from .models.interpolators import reversed_axis
+from .models.weights import Card
+from .resample import fill_padding, resize, resize_mask
+from .volume import Derivation, FloatImage, Mask, Slice, Volume
+
+REVISION = 1
+"""Raised whenever the same inputs give other pixels (`Derivation.revision`)."""
+
+Precision = Literal["auto", "float32", "bf16"]
+
+BYTES_PER_PIXEL = 2048
+"""Peak memory of a 64-channel body per low-resolution pixel, measured, rounded up."""
+
+SLICE_BYTES = 1 << 30
+"""Memory a slice may take before it is tiled, where there is more."""
+
+
+@dataclass(frozen=True)
+class Options:
+    """How to compute.
+
+    Attributes:
+        device: "auto" (a GPU where there is one), "cpu", "cuda", "cuda:1", "mps".
+        precision: of the body's convolutions; "auto" is bfloat16 where the processor has it.
+        tile: low-resolution pixels along a tile, without halo; None plans from the free memory.
+    """
+
+    device: str = "auto"
+    precision: Precision = "auto"
+    tile: int | None = None
+
+
+class Tile(NamedTuple):
+    """A part of one axis: output range, and the window of the axis that computes it."""
+
+    start: int
+    stop: int
+    low: int
+    high: int
+    axis: Axis
+
+
+def tiles(axis: Axis, size: int, halo: int) -> Iterator[Tile]:
+    """Cut an axis into parts of about `size` input pixels, each seeing `halo` more on both sides."""
+    pixels = axis.nearest().pixel
+    first, last = int(pixels[0]), int(pixels[-1]) + 1
+    count = max(1, -(-(last - first) // size))
+    edges = [first + (last - first) * n // count for n in range(count + 1)]
+    for left, right in pairwise(edges):
+        start, stop = (int(np.searchsorted(pixels, edge)) for edge in (left, right))
+        if start < stop:
+            low, high = max(0, left - halo), min(axis.size_in, right + halo)
+            yield Tile(start, stop, low, high, axis.window(start, stop, low, high))
+
+
+class Upscaler:
+    """One model on one grid, ready for slices.
+
+    Args:
+        model: in evaluation mode.
+        grid: whose slice axis is left alone here.
+        window: intensity map to the model's range.
+        options: how to compute.
+    """
+
+    def __init__(
+        self, model: SuperResolver, grid: Grid, window: Window, options: Options = Options()
+    ) -> None:
+        self.device = resolve_device(options.device)
+        self.bf16 = use_bf16(options.precision, self.device) and model.parameter_count > 0
+        self.model = model.to(self.device)
+        self.grid = grid
+        self.window = window
+        self.halo = model.receptive_field
+        self.tile = options.tile or plan_tile(model, grid)
+
+    @property
+    def precision(self) -> str:
+        """What the convolutions are computed in."""
+        return "bfloat16" if self.bf16 else "float32"
+
+    def compute(self, values: FloatImage) -> FloatImage:
+        """A slice in the scan's unit, (H, W), to (H', W') in the same unit, float32."""
+        lr = torch.from_numpy(np.ascontiguousarray(self.window.forward(values)))[None, None].to(self.device)
+        result = torch.empty(self.grid.rows.size_out, self.grid.columns.size_out)
+        with torch.inference_mode(), torch.autocast(self.device.type, torch.bfloat16, enabled=self.bf16):
+            for rows in self._tiles(self.grid.rows):
+                for columns in self._tiles(self.grid.columns):
+                    part = lr[..., rows.low : rows.high, columns.low : columns.high]
+                    sr = self.model(part, Grid.plane(rows.axis, columns.axis))
+                    result[rows.start : rows.stop, columns.start : columns.stop] = sr[0, 0].float().cpu()
+        return self.window.inverse(result.numpy())
+
+    def _tiles(self, axis: Axis) -> Iterator[Tile]:
+        if self.halo is None:
+            return iter([Tile(0, axis.size_out, 0, axis.size_in, axis)])
+        return tiles(axis, self.tile, self.halo)
+
+
+class ComputedSlices:
+    """The slices of a result, computed as they are asked for; padding takes no part and is put back."""
+
+    def __init__(self, source: Volume, upscaler: Upscaler) -> None:
+        self._source, self._upscaler = source, upscaler
+
+    def __len__(self) -> int:
+        return len(self._source.slices)
+
+    def __getitem__(self, k: int, /) -> Slice:
+        values, padding, _ = self._source.slices[k]
+        grid = self._upscaler.grid
+        if grid.is_identity:
+            return Slice(values, padding, 0.0)
+        padding = missing(values, padding, self._source.unit)
+        measured = values if padding is None else fill_padding(values, padding)
+        result = self._upscaler.compute(measured)
+        residual = consistency(measured, result, grid, padding)
+        if padding is None:
+            return Slice(result, None, residual)
+        mask = resize_mask(padding, grid.rows, grid.columns)
+        held = values[grid.rows.nearest().pixel][:, grid.columns.nearest().pixel]
+        return Slice(np.where(mask, held, result), mask, residual)
+
+
+def missing(values: FloatImage, padding: Mask | None, unit: str) -> Mask | None:
+    """Where nothing was measured: the declared padding, and CT values no tissue or air can have."""
+    if unit == "HU":
+        impossible = values < IMPOSSIBLE_HU
+        if impossible.any():
+            padding = impossible if padding is None else padding | impossible
+    return padding if padding is not None and padding.any() else None
+
+
+def consistency(
+    values: FloatImage, result: FloatImage, grid: Grid, padding: Mask | None = None
+) -> float | None:
+    """The largest |A·SR − LR| with A the protocol's anti-aliased bicubic shrink, in the scan's unit.
+
+    The outermost four pixels, where A has no full support, and padded ones are left out. None when nothing
+    is left or when an axis was shrunk.
+    """
+    if grid.rows.step > 1 or grid.columns.step > 1:
+        return None
+    shrunk = resize(
+        torch.from_numpy(result), reversed_axis(grid.rows), reversed_axis(grid.columns), "bicubic"
+    ).numpy()
+    difference = np.abs(shrunk - values)
+    if padding is not None:
+        difference[padding] = 0
+    difference = difference[4:-4, 4:-4]
+    return float(difference.max()) if difference.size else None
+
+
+def upscale_volume(
+    volume: Volume,
+    target: Target,
+    model: SuperResolver,
+    card: Card,
+    requested: str,
+    options: Options = Options(),
+) -> Volume:
+    """A lazy volume on the target's grid.
+
+    Args:
+        volume: source.
+        target: scale, spacing or size.
+        model, card: from `models.weights.load`.
+        requested: the target in the user's words, for the records.
+
+    Raises:
+        UsageError: the grid makes no sense for the volume, or the model does not do the scale.
+        TooLarge: the result is beyond a limit.
+    """
+    geometry = volume.geometry
+    grid = target.grid(geometry.size, geometry.spacing if geometry.known else None)
+    check_scale(model, card, grid)
+    window = window_for(volume)
+    upscaler = Upscaler(model, grid, window, options)
+    derivation = Derivation(
+        model=card.name,
+        weights_id=card.weights_id,
+        grid=grid,
+        requested=requested,
+        intensity=str(window),
+        precision=upscaler.precision,
+        revision=REVISION,
+        training=training_sentence(card),
+    )
+    return replace(
+        volume,
+        geometry=geometry.resampled(grid),
+        slices=ComputedSlices(volume, upscaler),
+        derivation=derivation,
+    )
+
+
+def check_scale(model: SuperResolver, card: Card, grid: Grid) -> None:
+    """Refuse a grid whose scales the model is not defined for.
+
+    Raises:
+        UsageError: they are not; with what can be asked for instead.
+    """
+    for axis in (grid.rows, grid.columns):
+        scale = float(axis.scale)
+        if axis.is_identity and grid.is_identity:
+            continue
+        if scale < 1 and card.modalities:
+            raise UsageError(
+                "coarser",
+                f"The network {card.name} does not shrink (scale {scale:.4g}).",
+                "Use --model bicubic.",
+            )
+
+
+def training_sentence(card: Card) -> str:
+    """One sentence on what a network was trained for; empty for an interpolator."""
+    training = card.about.get("training")
+    if not training:
+        return ""
+    scales = training["scales"]
+    return (
+        f"trained on {'/'.join(training['modalities'])} shrunk by {training['degradation']},"
+        f" scales {min(scales):g} to {max(scales):g}"
+    )
+
+
+def plan_tile(model: SuperResolver, grid: Grid) -> int:
+    """Input pixels along a tile that keep a slice within its share of the free memory."""
+    height, width = grid.rows.size_in, grid.columns.size_in
+    if model.receptive_field is None or model.parameter_count == 0:
+        return max(height, width)
+    budget = min(SLICE_BYTES, free_memory() // 4)
+    side = int((budget / BYTES_PER_PIXEL) ** 0.5)
+    if height * width <= side * side:
+        return max(height, width)
+    return max(64, side - 2 * model.receptive_field)
+
+
+def free_memory() -> int:
+    """Bytes this process may still take: of the machine, or of its container where that is less."""
+    try:
+        free = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (ValueError, OSError, AttributeError):
+        return 4 << 30
+    try:
+        with open("/sys/fs/cgroup/memory.max") as limit, open("/sys/fs/cgroup/memory.current") as used:  # noqa: PTH123
+            text = limit.read().strip()
+            if text != "max":
+                free = min(free, int(text) - int(used.read()))
+    except (OSError, ValueError):
+        return int(free)
+    return max(0, int(free))
+
+
+def resolve_device(name: str) -> torch.device:
+    """A device by name; "auto" takes a GPU where there is one.
+
+    Raises:
+        UsageError: there is no such device here.
+    """
+    if name == "auto":
+        if torch.cuda.is_available():
+            return torch.device("cuda")
+        return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+        torch.empty(1, device=device)
+    except (RuntimeError, AssertionError):
+        raise UsageError("device", f"There is no device {name[:40]!r} here.", "Use --device cpu.") from None
+    return device
+
+
+def use_bf16(precision: str, device: torch.device) -> bool:
+    """Whether convolutions run in bfloat16: as asked, or where the processor has instructions for it."""
+    if precision != "auto":
+        return precision == "bf16"
+    if device.type == "cuda":
+        return bool(torch.cuda.is_bf16_supported())
+    if device.type != "cpu":
+        return False
+    return bool(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())

@@ -1,0 +1,265 @@
+"""The meta-upscale head (paper §3.2, Eqs. 4–7): a perceptron predicts each output pixel's kernel.
+
+For an output pixel at offsets (oy, ox) from its source pixel a two-layer perceptron
+`(oy, ox, 1/sy, 1/sx) → 256 → C·3·3` gives the kernel that is applied to the 3×3 feature patch around the
+source. Three exact forms of one function, chosen by cost:
+
+* `reference` builds every kernel. Slow and large; the measure of the others.
+* `polyphase` serves grids where few offsets recur: one kernel a phase, strided convolutions, an interleave.
+* `reassociated` serves any real scale. The perceptron's last layer is linear, so
+  `Σ_k (W₂h + b₂)_k f_k = Σ_j h_j (W₂ᵀf)_j + b₂·f`: one convolution C → 257 at low resolution, then a
+  product with the hidden vectors.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Literal, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from ..grid import Axis, Sources
+
+Table = npt.NDArray[np.int64]
+Indices = npt.NDArray[np.int64]
+Offsets = npt.NDArray[np.float64]
+
+Coordinates = Literal["nearest", "below", "corner"]
+"""Centred with the offset from the nearest pixel or from the one below, or corner-aligned as Eq. (5)."""
+
+Form = Literal["reference", "polyphase", "reassociated"]
+
+MAX_PHASES = 1600
+"""Distinct kernels (phases over both axes) up to which the polyphase form is the cheaper one."""
+
+BAND_BYTES = 64 << 20
+"""Hidden vectors held at a time by the reassociated form outside training."""
+
+
+class Run(NamedTuple):
+    """Consecutive outputs of one axis over which offsets recur: `phases` outputs for every `stride` inputs."""
+
+    start: int
+    stop: int
+    phases: int
+    stride: int
+
+
+def sources(axis: Axis, coordinates: Coordinates) -> Sources:
+    """Source pixel and offset of every output of an axis, in the given convention."""
+    return {"nearest": axis.nearest, "below": axis.below, "corner": axis.corner}[coordinates]()
+
+
+def runs(axis: Axis, found: Sources) -> list[Run]:
+    """The periodic stretches of an axis: one, or two where ties break towards the centre from both sides."""
+    phases, stride = axis.step.denominator, axis.step.numerator
+    size = len(found.pixel)
+    if phases >= size:
+        return [Run(0, size, size, stride)]
+    recurs = (found.pixel[phases:] == found.pixel[:-phases] + stride) & (
+        found.offset[phases:] == found.offset[:-phases]
+    )
+    result: list[Run] = []
+    start = 0
+    while start < size:
+        broken = np.flatnonzero(~recurs[start:])
+        stop = min(size, start + int(broken[0]) + phases) if len(broken) else size
+        result.append(Run(start, stop, min(phases, stop - start), stride))
+        start = stop
+    return result
+
+
+class MetaHead(nn.Module):
+    """Features at low resolution to one channel on any grid.
+
+    Args:
+        features: C, channels of the feature map.
+        hidden: width of the perceptron.
+        coordinates: where offsets are counted from.
+    """
+
+    def __init__(self, features: int = 64, hidden: int = 256, coordinates: Coordinates = "nearest") -> None:
+        super().__init__()
+        self.features = features
+        self.coordinates: Coordinates = coordinates
+        self.inner = nn.Linear(4, hidden)
+        self.outer = nn.Linear(hidden, features * 9)
+        # Kernels of unit gain at most times a tenth: the head begins near silence, the skip carries the image.
+        bound = 0.1 * math.sqrt(3.0 / (9 * features))
+        nn.init.uniform_(self.outer.weight, -bound * math.sqrt(6.0 / hidden), bound * math.sqrt(6.0 / hidden))
+        nn.init.uniform_(self.outer.bias, -bound, bound)
+
+    def forward(self, features: Tensor, rows: Axis, columns: Axis, form: Form | None = None) -> Tensor:
+        """(N, C, H, W) → (N, 1, H', W') float32 by the cheapest exact form, or by `form`."""
+        down, across = sources(rows, self.coordinates), sources(columns, self.coordinates)
+        if form is None:
+            form = self._cheapest(rows, columns, down, across)
+        device = features.device.type
+        if torch.is_autocast_enabled(device):
+            features = features.to(torch.get_autocast_dtype(device))
+        with torch.autocast(device, enabled=False):
+            if form == "reference":
+                return self._reference(features.float(), rows, columns, down, across)
+            if form == "polyphase":
+                return self._polyphase(features, rows, columns, down, across)
+            return self._reassociated(features, rows, columns, down, across)
+
+    def _cheapest(self, rows: Axis, columns: Axis, down: Sources, across: Sources) -> Form:
+        if torch.is_grad_enabled() and self.inner.weight.requires_grad:
+            return "reassociated"
+        phases = rows.step.denominator * columns.step.denominator
+        pieces = len(runs(rows, down)) * len(runs(columns, across))
+        whole = rows.size_out * columns.size_out
+        return "polyphase" if phases <= min(MAX_PHASES, whole // 16) and pieces <= 16 else "reassociated"
+
+    def _hidden(self, rows: Axis, columns: Axis, oy: Tensor, ox: Tensor) -> Tensor:
+        """Hidden vectors for offsets oy (A,) × ox (B,) → (A, B, hidden) float32: separable before the ReLU."""
+        weight = self.inner.weight
+        constant = self.inner.bias + float(rows.step) * weight[:, 2] + float(columns.step) * weight[:, 3]
+        first = oy[:, None] * weight[:, 0] + constant
+        second = ox[:, None] * weight[:, 1]
+        return torch.relu(first[:, None] + second[None])
+
+    def _tensor(self, values: Offsets) -> Tensor:
+        return torch.from_numpy(values).to(self.inner.weight)
+
+    def _reference(
+        self, features: Tensor, rows: Axis, columns: Axis, down: Sources, across: Sources
+    ) -> Tensor:
+        batch, _, _, width = features.shape
+        patches = F.unfold(features, 3, padding=1)
+        source_columns = torch.from_numpy(across.pixel).to(features.device)
+        ox = self._tensor(across.offset)
+        result = features.new_empty(batch, 1, rows.size_out, columns.size_out)
+        for q, (i, offset) in enumerate(zip(down.pixel.tolist(), down.offset.tolist(), strict=True)):
+            hidden = self._hidden(rows, columns, ox.new_tensor([offset]), ox)[0]
+            kernels = self.outer(hidden)
+            taken = patches[:, :, i * width + source_columns]
+            result[:, 0, q] = torch.einsum("nkp,pk->np", taken, kernels)
+        return result
+
+    def _polyphase(
+        self, features: Tensor, rows: Axis, columns: Axis, down: Sources, across: Sources
+    ) -> Tensor:
+        batch, channels = features.shape[:2]
+        padded = F.pad(features, (1, 1, 1, 1))
+        result = torch.empty(
+            batch, 1, rows.size_out, columns.size_out, dtype=torch.float32, device=features.device
+        )
+        for vertical in _phase_groups(runs(rows, down), down):
+            for horizontal in _phase_groups(runs(columns, across), across):
+                oy, ox = self._tensor(vertical.offsets), self._tensor(horizontal.offsets)
+                kernels = self.outer(self._hidden(rows, columns, oy, ox))
+                kernels = kernels.view(-1, channels, 3, 3).to(features.dtype)
+                window = padded[..., vertical.window, horizontal.window]
+                maps = F.conv2d(window, kernels, stride=(vertical.stride, horizontal.stride)).float()
+                maps = maps.view(batch, len(vertical.outputs), len(horizontal.outputs), *maps.shape[2:])
+                for a, into_rows in enumerate(vertical.outputs):
+                    for b, into_columns in enumerate(horizontal.outputs):
+                        place = result[:, 0, into_rows, into_columns]
+                        place.copy_(maps[:, a, b, : place.shape[1], : place.shape[2]])
+        return result
+
+    def _reassociated(
+        self, features: Tensor, rows: Axis, columns: Axis, down: Sources, across: Sources
+    ) -> Tensor:
+        height, width = features.shape[2:]
+        weight = torch.cat([self.outer.weight.T, self.outer.bias[None]])
+        weight = weight.view(-1, self.features, 3, 3).to(features.dtype)
+        vertical, horizontal = _table(down, height), _table(across, width)
+        per_row = width * vertical.shape[1] * horizontal.shape[1] * weight.shape[0] * 4
+        bands = height if torch.is_grad_enabled() else max(1, BAND_BYTES // per_row)
+        padded = F.pad(features, (1, 1, 1, 1))
+        pieces = []
+        for top in range(0, height, bands):
+            bottom = min(height, top + bands)
+            responses = F.conv2d(padded[..., top : bottom + 2, :], weight)
+            pieces.append(
+                self._products(responses, rows, columns, down, across, vertical[top:bottom], horizontal)
+            )
+        flat = torch.cat(pieces, dim=1) if len(pieces) > 1 else pieces[0]
+        into_rows = torch.from_numpy(down.pixel * vertical.shape[1] + _rank(down, vertical)).to(flat.device)
+        into_columns = torch.from_numpy(across.pixel * horizontal.shape[1] + _rank(across, horizontal))
+        return flat[:, into_rows][:, :, into_columns.to(flat.device)][:, None]
+
+    def _products(
+        self,
+        responses: Tensor,
+        rows: Axis,
+        columns: Axis,
+        down: Sources,
+        across: Sources,
+        vertical: Table,
+        horizontal: Table,
+    ) -> Tensor:
+        """One product per input pixel, [outputs of the pixel × 257] · [257 × batch].
+
+        Args:
+            responses: (N, 257, h, W).
+            vertical: (h, Ky) output rows of every input row, the last one repeated to fill.
+            horizontal: (W, Kx) likewise.
+
+        Returns:
+            (N, h·Ky, W·Kx) float32.
+        """
+        batch, width = responses.shape[0], responses.shape[3]
+        height, per_row = vertical.shape
+        per_column = horizontal.shape[1]
+        oy = self._tensor(down.offset[vertical.ravel()])
+        ox = self._tensor(across.offset[horizontal.ravel()])
+        hidden = self._hidden(rows, columns, oy, ox)
+        hidden = torch.cat([hidden, hidden.new_ones(*hidden.shape[:2], 1)], dim=2).to(responses.dtype)
+        hidden = hidden.view(height, per_row, width, per_column, -1).transpose(1, 2)
+        hidden = hidden.reshape(height * width, per_row * per_column, -1)
+        vectors = responses.permute(2, 3, 1, 0).reshape(height * width, -1, batch)
+        products = torch.bmm(hidden, vectors).float()
+        products = products.view(height, width, per_row, per_column, batch).permute(4, 0, 2, 1, 3)
+        return products.reshape(batch, height * per_row, width * per_column)
+
+
+class _PhaseGroup(NamedTuple):
+    """Phases of one run that share their source pixels, and so one strided convolution.
+
+    Attributes:
+        offsets: (P,) one a phase.
+        outputs: for each phase, the slice of output indices it fills.
+        window: the stretch of the padded input the convolution reads.
+        stride: input pixels between the sources of successive outputs of a phase.
+    """
+
+    offsets: Offsets
+    outputs: list[slice]
+    window: slice
+    stride: int
+
+
+def _phase_groups(found_runs: list[Run], found: Sources) -> list[_PhaseGroup]:
+    groups = []
+    for run in found_runs:
+        first = np.arange(run.start, run.start + run.phases)
+        for pixel in np.unique(found.pixel[first]):
+            phases = first[found.pixel[first] == pixel]
+            outputs = [slice(int(q), run.stop, run.phases) for q in phases]
+            repeats = max(len(range(*one.indices(run.stop))) for one in outputs)
+            # Pixel i sits at i + 1 of the padded input, so its 3×3 patch begins at i.
+            window = slice(int(pixel), int(pixel) + run.stride * (repeats - 1) + 3)
+            groups.append(_PhaseGroup(found.offset[phases], outputs, window, run.stride))
+    return groups
+
+
+def _table(found: Sources, size: int) -> Table:
+    """(size, K) outputs of every input pixel, K the most any has; rows are filled with a valid output."""
+    counts = np.bincount(found.pixel, minlength=size)
+    starts = np.concatenate([[0], np.cumsum(counts)[:-1]])
+    table: Table = starts[:, None] + np.minimum(np.arange(counts.max()), np.maximum(counts - 1, 0)[:, None])
+    return np.minimum(table, len(found.pixel) - 1)
+
+
+def _rank(found: Sources, table: Table) -> Indices:
+    """The place of each output among those of its input pixel."""
+    rank: Indices = np.arange(len(found.pixel)) - table[found.pixel, 0]
+    return rank

@@ -1,0 +1,194 @@
+"""Weights files: safetensors that describe themselves, checked before anything is allocated.
+
+One JSON text under the key `mesr` in the header says the format, the architecture's spec, what it was
+trained on and for, the licences and the budget. The weights id is the sha256 of tensors and spec, so a
+renamed file keeps its identity and a retrained network gets a new one. No pickle is ever read.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from ..errors import MesrError, WeightsError
+from ..files import atomic_path
+from .contract import SuperResolver
+from .registry import architectures, blueprint, build
+
+FORMAT = 1
+KEY = "mesr"
+MAX_ARGUMENT = 4096
+"""The largest size a spec may name; building ever so many layers would itself be an attack."""
+ALIASES = {"mesr": "mesr-1", "mesr-lite": "mesr-lite-1"}
+
+
+@dataclass(frozen=True)
+class Card:
+    """What a weights file says of itself.
+
+    Attributes:
+        name: immutable name, `"mesr-lite-1"`; for an interpolator its architecture's name.
+        spec: `{"name": architecture, "args": {…}}`.
+        weights_id: sha256 hex of tensors and spec.
+        about: all else in the header: `intensity`, `training` (ranges, degradation, budget), `data` with
+            licences, `scores`.
+    """
+
+    name: str
+    spec: dict[str, Any]
+    weights_id: str
+    about: dict[str, Any]
+
+    @property
+    def modalities(self) -> list[str]:
+        """What it was trained on; empty for interpolators, which take anything."""
+        return list(self.about.get("training", {}).get("modalities", []))
+
+
+def save(
+    path: Path, name: str, spec: Mapping[str, Any], tensors: Mapping[str, Tensor], about: Mapping[str, Any], *,
+    half: bool = False, force: bool = False,
+) -> str:  # fmt: skip
+    """Write a weights file and give its id.
+
+    Args:
+        half: store float16; it is read back as float32.
+    """
+    stored = {
+        key: value.detach().to("cpu", torch.float16 if half else torch.float32).contiguous()
+        for key, value in tensors.items()
+    }
+    header = {"format": FORMAT, "name": name, "spec": dict(spec), **about}
+    with atomic_path(path, force=force) as temporary:
+        save_file(stored, temporary, metadata={KEY: json.dumps(header, sort_keys=True)})
+    return identify(stored, spec)
+
+
+def identify(tensors: Mapping[str, Tensor], spec: Mapping[str, Any]) -> str:
+    """sha256 (hex) over the sorted tensors, as stored, and the spec."""
+    digest = hashlib.sha256(json.dumps(spec, sort_keys=True).encode())
+    for key in sorted(tensors):
+        value = tensors[key].contiguous()
+        digest.update(f"{key}|{tuple(value.shape)}|{value.dtype}".encode())
+        digest.update(value.view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()
+
+
+def shipped() -> list[str]:
+    """The names of the weights inside this package."""
+    folder = resources.files("mesr") / "weights"
+    return sorted(
+        item.name.removesuffix(".safetensors")
+        for item in folder.iterdir()
+        if item.name.endswith(".safetensors")
+    )
+
+
+def load(name: str | Path) -> tuple[SuperResolver, Card]:
+    """A model ready to use (float32, evaluation mode) and its card.
+
+    Args:
+        name: shipped weights (`"mesr-lite-1"`), an alias (`"mesr"`), an interpolator (`"bicubic"`) or the
+            path of a weights file.
+
+    Raises:
+        WeightsError: there is none, or the file is damaged, of another format, or does not fit its spec.
+    """
+    text = str(name)
+    text = ALIASES.get(text, text)
+    if text in shipped():
+        with resources.as_file(resources.files("mesr") / "weights" / f"{text}.safetensors") as path:
+            return _load_file(path)
+    if text.endswith(".safetensors"):
+        return _load_file(Path(text))
+    if text in architectures():
+        model = build({"name": text})
+        if model.parameter_count == 0:
+            spec = {"name": text, "args": {}}
+            return model.eval(), Card(text, spec, identify({}, spec), {})
+    known = ", ".join([*shipped(), *(n for n in ALIASES if ALIASES[n] in shipped()), *untrained()])
+    raise WeightsError(
+        "no-weights",
+        f"No weights are called {text[:60]!r}.",
+        f"Known are: {known}; or give a .safetensors file.",
+    )
+
+
+def untrained() -> list[str]:
+    """The interpolators: architectures without a parameter."""
+    return [name for name in architectures() if blueprint({"name": name}).parameter_count == 0]
+
+
+def read_card(path: Path) -> Card:
+    """The card of a weights file, without building its model.
+
+    Raises:
+        WeightsError: as `load`.
+    """
+    return _open(path)[0]
+
+
+def _open(path: Path) -> tuple[Card, dict[str, Tensor]]:
+    try:
+        with safe_open(path, framework="pt") as file:
+            header = json.loads((file.metadata() or {}).get(KEY, "null"))
+            if not isinstance(header, dict) or header.get("format") != FORMAT:
+                raise WeightsError(
+                    "weights-format", f"The file is no mesr weights file of format {FORMAT}.", path=path
+                )
+            spec = header.get("spec")
+            if (
+                not isinstance(spec, dict)
+                or not isinstance(spec.get("args", {}), dict)
+                or not isinstance(header.get("name"), str)
+            ):
+                raise WeightsError(
+                    "weights-format", "The weights file does not name its architecture.", path=path
+                )
+            _check_shapes(spec, {key: tuple(file.get_slice(key).get_shape()) for key in file.keys()}, path)  # noqa: SIM118
+            tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+    except (OSError, SafetensorError, ValueError):
+        raise WeightsError(
+            "weights-unreadable", "The weights file is missing or damaged.", path=path
+        ) from None
+    about = {key: value for key, value in header.items() if key not in ("format", "name", "spec")}
+    return Card(header["name"], spec, identify(tensors, spec), about), tensors
+
+
+def _check_shapes(spec: Mapping[str, Any], found: Mapping[str, tuple[int, ...]], path: Path) -> None:
+    """Compare with the architecture on the `meta` device: nothing is allocated for a file that lies."""
+    sizes = [value for value in (spec.get("args") or {}).values() if isinstance(value, int | float)]
+    if any(abs(size) > MAX_ARGUMENT for size in sizes):
+        raise WeightsError(
+            "weights-spec", f"The weights file's spec has a size above {MAX_ARGUMENT}.", path=path
+        )
+    try:
+        expected = {key: tuple(value.shape) for key, value in blueprint(spec).state_dict().items()}
+    except MesrError:
+        raise
+    except Exception as error:
+        raise WeightsError("weights-spec", "The weights file's spec makes no model.", path=path) from error
+    if expected != dict(found):
+        wrong = sorted(key for key in {*expected, *found} if expected.get(key) != found.get(key))
+        raise WeightsError(
+            "weights-shapes",
+            f"The tensors do not fit the architecture {spec.get('name')}: {', '.join(wrong[:3])[:120]} …",
+            path=path,
+        )
+
+
+def _load_file(path: Path) -> tuple[SuperResolver, Card]:
+    card, tensors = _open(path)
+    model = build(card.spec)
+    model.load_state_dict({key: value.float() for key, value in tensors.items()})
+    return model.eval().requires_grad_(False), card

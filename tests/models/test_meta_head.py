@@ -1,0 +1,108 @@
+"""The fast forms of the head equal its reference form."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from itertools import pairwise
+
+import pytest
+import torch
+
+from mesr.grid import Axis, Grid
+from mesr.models.meta_head import Coordinates, MetaHead, runs, sources
+
+SCALES = [
+    "1", "1.01", "1.05", "1.1", "1.2", "1.25", "1.3", "4/3", "1.37", "1.4", "1.5", "1.6", "5/3", "1.7", "1.75", "1.8",
+    "1.9", "2", "2.1", "2.2", "2.25", "7/3", "2.5", "2.6", "8/3", "2.7", "2.75", "3", "3.1", "3.14159265358979", "3.2",
+    "3.25", "3.3", "10/3", "3.5", "3.7", "3.75", "3.9", "3.99", "4",
+]  # fmt: skip
+
+
+def _head(coordinates: Coordinates, seed: int = 0) -> tuple[MetaHead, torch.Tensor]:
+    torch.manual_seed(seed)
+    head = MetaHead(features=16, hidden=32, coordinates=coordinates)
+    features = torch.randn(2, 16, 23, 17)
+    # Outputs of the size of the window, so that the tolerance means what it says.
+    with torch.no_grad():
+        whole = head(features, Axis.scaled(23, Fraction(2)), Axis.scaled(17, Fraction(2)), "reference")
+        head.outer.weight /= whole.std()
+        head.outer.bias /= whole.std()
+    return head, features
+
+
+@pytest.mark.parametrize("coordinates", ["nearest", "below", "corner"])
+@pytest.mark.parametrize("scale", SCALES)
+def test_fast_forms_equal_the_reference_at_forty_scales(coordinates: Coordinates, scale: str) -> None:
+    assert len(SCALES) == 40
+    head, features = _head(coordinates)
+    for height, width in ((23, 17), (16, 17), (7, 5), (1, 2)):
+        part = features[..., :height, :width]
+        rows, columns = Axis.scaled(height, Fraction(scale)), Axis.scaled(width, Fraction(scale))
+        _agree(head, part, rows, columns)
+
+
+@pytest.mark.parametrize(
+    "scales", [("1.3", "2.2"), ("4", "1"), ("1.5", "3"), ("3.14159265358979", "2"), ("2.5", "3.7")]
+)
+def test_fast_forms_equal_the_reference_at_per_axis_scales(scales: tuple[str, str]) -> None:
+    head, features = _head("nearest", 1)
+    _agree(head, features, Axis.scaled(23, Fraction(scales[0])), Axis.scaled(17, Fraction(scales[1])))
+
+
+def test_fast_forms_equal_the_reference_on_an_exact_spacing() -> None:
+    head, features = _head("nearest", 2)
+    rows = Axis.spaced(23, Fraction("0.7"), Fraction("0.3"), exact=True)
+    columns = Axis.spaced(17, Fraction("0.7"), Fraction("0.31"), exact=True)
+    _agree(head, features, rows, columns)
+
+
+def _agree(head: MetaHead, features: torch.Tensor, rows: Axis, columns: Axis) -> None:
+    with torch.no_grad():
+        expected = head(features, rows, columns, "reference")
+        for form in ("polyphase", "reassociated"):
+            found = head(features, rows, columns, form)
+            assert found.shape == expected.shape
+            assert (found - expected).abs().max() < 1e-5, form
+
+
+def test_a_band_at_a_time_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    head, features = _head("nearest", 3)
+    rows, columns = Axis.scaled(23, Fraction("3.7")), Axis.scaled(17, Fraction("3.7"))
+    with torch.no_grad():
+        whole = head(features, rows, columns, "reassociated")
+        monkeypatch.setattr("mesr.models.meta_head.BAND_BYTES", 1)
+        banded = head(features, rows, columns, "reassociated")
+    torch.testing.assert_close(banded, whole, atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize("scale", ["1.5", "2.5", "1.3"])
+def test_ties_make_two_periodic_runs_that_cover_the_axis(scale: str) -> None:
+    axis = Axis.scaled(40, Fraction(scale))
+    found = runs(axis, sources(axis, "nearest"))
+    assert [found[0].start, found[-1].stop] == [0, axis.size_out]
+    assert all(a.stop == b.start for a, b in pairwise(found))
+    assert len(found) == 2
+
+
+def test_gradients_reach_every_parameter_and_the_features() -> None:
+    head, features = _head("nearest", 4)
+    features.requires_grad_()
+    head(
+        features, Axis.scaled(23, Fraction("1.7")), Axis.scaled(17, Fraction("2.9"))
+    ).square().sum().backward()
+    for parameter in (*head.parameters(), features):
+        assert parameter.grad is not None
+        assert parameter.grad.abs().sum() > 0
+
+
+def test_training_and_inference_take_forms_that_agree() -> None:
+    head, features = _head("nearest", 5)
+    rows, columns = Axis.scaled(23, Fraction(2)), Axis.scaled(17, Fraction(2))
+    trained = head(features, rows, columns).detach()
+    with torch.inference_mode():
+        torch.testing.assert_close(head(features, rows, columns), trained, atol=1e-5, rtol=0)
+
+
+def test_grid_type_carries_both_axes() -> None:
+    grid = Grid.plane(Axis.scaled(23, Fraction(2)), Axis.scaled(17, Fraction(3)))
+    assert grid.scale == (1.0, 2.0, 3.0)

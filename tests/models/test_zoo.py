@@ -1,0 +1,101 @@
+"""Every architecture through the same questions."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import model_questions as helpers
+import pytest
+import torch
+
+from mesr.errors import UsageError
+from mesr.models import architectures, build
+
+NETWORKS = [
+    ("mesr", {"blocks": 1, "features": 8, "hidden": 16}),
+    ("mesr-paper", {"blocks": 1, "features": 8, "hidden": 16}),
+]
+INTERPOLATORS = ["nearest", "bilinear", "bicubic", "bspline3", "bspline5", "sinc", "backprojection"]
+
+
+def test_the_registry_knows_what_is_tested_here() -> None:
+    assert set(architectures()) == {name for name, _ in NETWORKS} | set(INTERPOLATORS)
+
+
+@pytest.mark.parametrize(("name", "args"), [*NETWORKS, *((name, {}) for name in INTERPOLATORS)])
+def test_a_model_answers_every_size_and_encodes_once(name: str, args: dict[str, object]) -> None:
+    torch.manual_seed(0)
+    model = build({"name": name, "args": args}).eval()
+    helpers.answers_every_size(model)
+    helpers.encodes_once_for_every_scale(model)
+
+
+@pytest.mark.parametrize(("name", "args"), NETWORKS)
+def test_a_network_comes_back_from_its_file_alone(name: str, args: dict[str, object], tmp_path: Path) -> None:
+    helpers.comes_back_from_its_file_alone(name, args, tmp_path)
+
+
+@pytest.mark.parametrize(("blocks", "millions"), [(16, 1.37), (64, 4.91)])
+def test_the_sizes_are_those_of_the_paper_s_two_readings(blocks: int, millions: float) -> None:
+    with torch.device("meta"):
+        count = build({"name": "mesr", "args": {"blocks": blocks}}).parameter_count
+    assert count / 1e6 == pytest.approx(millions, abs=0.005)
+    assert count <= 5_100_000
+
+
+@pytest.mark.parametrize("level", [-1000, -100, 0, 40, 1000, 3000])
+def test_a_flat_slab_stays_flat_at_ten_scales(level: int) -> None:
+    """HU mean within 1 and ripple under 1, for any weights: the features see differences only."""
+    torch.manual_seed(3)
+    model = build({"name": "mesr", "args": {"blocks": 4}}).eval()
+    torch.nn.init.normal_(model.head.outer.weight)  # type: ignore[union-attr, arg-type]
+    image = torch.full((1, 1, 24, 24), (level + 1000) / 2000)
+    for scale in ("1.1", "1.37", "1.5", "2", "2.5", "3", "3.14159265", "3.5", "4", "1.3x2.2"):
+        found = helpers.run(model, image, scale) * 2000 - 1000
+        assert abs(float(found.mean()) - level) < 0.1, scale
+        assert float(found.max() - found.min()) < 0.1, scale
+
+
+def test_intensities_may_be_scaled_and_shifted() -> None:
+    torch.manual_seed(4)
+    model = build({"name": "mesr", "args": {"blocks": 2}}).eval()
+    image = helpers.plane(20, 20, "2.5")
+    moved = helpers.run(model, 3 * image + 0.7, "2.5")
+    torch.testing.assert_close(moved, 3 * helpers.run(model, image, "2.5") + 0.7, atol=1e-5, rtol=0)
+
+
+def test_the_receptive_field_is_what_a_model_says() -> None:
+    torch.manual_seed(5)
+    model = build({"name": "mesr", "args": {"blocks": 2, "features": 8}}).eval()
+    assert model.receptive_field == 7
+    image = torch.rand(1, 1, 33, 33)
+    touched = image.clone()
+    touched[..., 16, 16] += 1.0
+    change = (helpers.run(model, touched, "1") - helpers.run(model, image, "1"))[0, 0].abs()
+    rows = change.amax(dim=1).nonzero().flatten()
+    assert rows.min() >= 16 - model.receptive_field
+    assert rows.max() <= 16 + model.receptive_field
+
+
+def test_back_projection_agrees_with_its_input() -> None:
+    image = helpers.plane(24, 24, "2")
+    from mesr.grid import Target
+    from mesr.models.interpolators import reversed_axis
+    from mesr.resample import resize
+
+    grid = Target.of(scale=2).grid((1, 24, 24), None)
+    rows, columns = reversed_axis(grid.rows), reversed_axis(grid.columns)
+    errors = [
+        (resize(helpers.run(build({"name": name}), image, "2"), rows, columns, "bicubic") - image).abs().max()
+        for name in ("sinc", "backprojection")
+    ]
+    assert errors[1] < 0.05 * errors[0]
+
+
+def test_an_unknown_architecture_or_argument_gets_a_suggestion() -> None:
+    with pytest.raises(UsageError) as wrong_name:
+        build({"name": "mesrr"})
+    assert "'mesr'" in wrong_name.value.fix
+    with pytest.raises(UsageError) as wrong_argument:
+        build({"name": "mesr", "args": {"block": 3}})
+    assert "'blocks'" in wrong_argument.value.fix

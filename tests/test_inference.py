@@ -1,0 +1,157 @@
+"""Lazy volumes on a grid: tiles, padding, identity, residual."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import numpy as np
+import pytest
+import torch
+
+from mesr.errors import UsageError
+from mesr.geometry import Geometry
+from mesr.grid import Grid, Target
+from mesr.inference import Options, Upscaler, consistency, missing, plan_tile, tiles, upscale_volume
+from mesr.intensity import HU_WINDOW
+from mesr.models import SuperResolver, build
+from mesr.models.weights import Card, load
+from mesr.volume import ArraySlices, Slice, Volume
+
+
+def _network(blocks: int = 2) -> SuperResolver:
+    torch.manual_seed(1)
+    model = build({"name": "mesr", "args": {"blocks": blocks, "features": 8, "hidden": 16}}).eval()
+    return model.requires_grad_(False)
+
+
+def _volume(values: np.ndarray, padding: np.ndarray | None = None) -> Volume:
+    class Padded(ArraySlices):
+        def __getitem__(self, k: int) -> Slice:
+            return Slice(super().__getitem__(k).values, padding)
+
+    spacing = (3.0, 0.8, 0.8)
+    return Volume(Geometry(values.shape, spacing), Padded(values), "CT", "HU")  # type: ignore[arg-type]
+
+
+CARD = Card(
+    "tiny",
+    {"name": "mesr"},
+    "0" * 64,
+    {"training": {"modalities": ["CT"], "scales": [1, 4], "degradation": "bicubic"}},
+)
+NOISE = np.random.default_rng(0).normal(0, 300, (2, 60, 52)).astype(np.float32)
+
+
+@pytest.mark.parametrize("scale", ["1.5", "2", "2.5", "3.14159", "1.3x2.2"])
+@pytest.mark.parametrize("tile", [9, 16, 31])
+def test_tiles_of_any_size_give_what_a_whole_slice_gives(scale: str, tile: int) -> None:
+    grid = Target.of(scale=scale).grid((1, 60, 52), None)
+    whole = Upscaler(_network(), grid, HU_WINDOW, Options(precision="float32", tile=4096)).compute(NOISE[0])
+    tiled = Upscaler(_network(), grid, HU_WINDOW, Options(precision="float32", tile=tile)).compute(NOISE[0])
+    assert np.abs(whole - tiled).max() < 0.01
+
+
+def test_tiles_cover_the_axis_once() -> None:
+    axis = Target.of(scale="2.7").grid((1, 100, 100), None).rows
+    parts = list(tiles(axis, 17, 7))
+    assert parts[0].start == 0
+    assert parts[-1].stop == axis.size_out
+    assert all(a.stop == b.start for a, b in pairwise(parts))
+
+
+def test_a_large_slice_is_tiled_within_its_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = _network()
+    grid = Target.of(scale=2).grid((1, 4096, 4096), None)
+    monkeypatch.setattr("mesr.inference.free_memory", lambda: 1 << 30)
+    assert plan_tile(model, grid) < 512
+    assert plan_tile(model, Target.of(scale=2).grid((1, 256, 256), None)) == 256
+
+
+def test_scale_one_gives_the_input_back_bit_for_bit() -> None:
+    result = upscale_volume(_volume(NOISE), Target.of(scale=1), _network(), CARD, "scale 1")
+    for k in range(2):
+        assert np.array_equal(result.slices[k].values, NOISE[k])
+    assert result.geometry == _volume(NOISE).geometry
+
+
+def test_a_result_knows_where_it_is_and_what_made_it() -> None:
+    result = upscale_volume(_volume(NOISE), Target.of(spacing=0.5), _network(), CARD, "spacing 0.5 mm")
+    assert result.geometry.size == (2, 96, 83)
+    assert result.spacing == pytest.approx((3.0, 0.5, 52 * 0.8 / 83))
+    assert result.array.shape == (2, 96, 83)
+    assert result.derivation is not None
+    assert result.derivation.model == "tiny"
+    assert "96" in result.derivation.settings
+    assert result.slices[0].residual is not None
+
+
+def test_padding_takes_no_part_and_comes_back() -> None:
+    values = np.full((1, 40, 40), 50, dtype=np.float32)
+    padding = np.zeros((40, 40), dtype=bool)
+    padding[:, :10] = True
+    values[0][padding] = -2000
+    result = upscale_volume(_volume(values, padding), Target.of(scale=2), load("sinc")[0], CARD, "").slices[0]
+    assert result.padding is not None
+    assert (result.values[result.padding] == -2000).all()
+    np.testing.assert_allclose(result.values[~result.padding], 50, atol=0.01)
+
+
+def test_impossible_ct_values_are_undeclared_padding() -> None:
+    values = np.zeros((4, 4), dtype=np.float32)
+    values[0] = -3024
+    found = missing(values, None, "HU")
+    assert found is not None
+    assert found.sum() == 4
+    assert missing(values, None, "") is None
+
+
+def test_the_residual_is_small_for_a_consistent_result_only() -> None:
+    grid = Target.of(scale=2).grid((1, 32, 32), None)
+    smooth = np.add.outer(np.arange(32.0), np.arange(32.0)).astype(np.float32)
+    result = Upscaler(load("bicubic")[0], grid, HU_WINDOW).compute(smooth)
+    right = consistency(smooth, result, grid)
+    wrong = consistency(smooth, result + 10, grid)
+    assert right is not None
+    assert wrong is not None
+    assert right < 0.1
+    assert wrong == pytest.approx(10, abs=0.2)
+
+
+def test_a_network_does_not_shrink() -> None:
+    target = Target.of(scale="0.5", downsample=True)
+    with pytest.raises(UsageError, match="does not shrink"):
+        upscale_volume(_volume(NOISE), target, _network(), CARD, "")
+    shrunk = upscale_volume(_volume(NOISE), target, load("bicubic")[0], Card("bicubic", {}, "", {}), "")
+    assert shrunk.array.shape == (2, 30, 26)
+    assert shrunk.slices[0].residual is None
+
+
+@pytest.mark.parametrize("shape", [(1, 1, 1), (1, 1, 7), (3, 5, 1)])
+def test_one_pixel_volumes_work(shape: tuple[int, int, int]) -> None:
+    result = upscale_volume(_volume(np.zeros(shape, np.float32)), Target.of(scale=2), _network(), CARD, "")
+    assert result.array.shape == (shape[0], 2 * shape[1], 2 * shape[2])
+
+
+def test_an_unknown_device_is_refused_plainly() -> None:
+    with pytest.raises(UsageError, match="no device"):
+        Upscaler(
+            _network(),
+            Grid(*[Target.of(scale=2).grid((1, 4, 4), None).rows] * 3),
+            HU_WINDOW,
+            Options(device="cuda:77"),
+        )
+
+
+def test_reading_is_lazy() -> None:
+    asked: list[int] = []
+
+    class Counting(ArraySlices):
+        def __getitem__(self, k: int) -> Slice:
+            asked.append(k)
+            return super().__getitem__(k)
+
+    volume = Volume(Geometry((2, 60, 52), (1.0, 1.0, 1.0)), Counting(NOISE), "CT", "HU")
+    result = upscale_volume(volume, Target.of(scale=2), load("bilinear")[0], CARD, "")
+    assert asked == []
+    _ = result.slices[1]
+    assert asked == [1]
