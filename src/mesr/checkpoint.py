@@ -1,0 +1,152 @@
+"""The state of a training run, saved so that a run killed at any moment goes on exactly.
+
+Tensors in a safetensors file, the rest in its header; no pickle. Also: deepening a trained network.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from .errors import UsageError, WeightsError
+from .files import atomic_path
+from .models.contract import SuperResolver
+from .models.weights import Card
+from .recipe import TrainConfig
+
+
+class Run:
+    """The state of a training: what the checkpoint holds."""
+
+    def __init__(
+        self, model: SuperResolver, optimiser: torch.optim.Optimizer, out: Path, config: TrainConfig
+    ) -> None:
+        self.model, self.optimiser, self.out, self.config = model, optimiser, out, config
+        self.step = 0
+        self.seconds = 0.0
+        self.average = {key: value.detach().clone() for key, value in model.state_dict().items()}
+        self._since = time.monotonic()
+
+    def advance(self) -> None:
+        """Count a step and let the average follow, quickly at first (`min(ema, (1 + t) / (10 + t))`)."""
+        self.step += 1
+        decay = min(self.config.optimiser.ema, (1 + self.step) / (10 + self.step))
+        with torch.no_grad():
+            for key, value in self.model.state_dict().items():
+                self.average[key].lerp_(value, 1 - decay)
+
+    @contextmanager
+    def averaged(self) -> Iterator[None]:
+        """The model with its averaged weights, for judging and saving."""
+        kept = {key: value.clone() for key, value in self.model.state_dict().items()}
+        self.model.load_state_dict(self.average)
+        self.model.eval()
+        try:
+            yield
+        finally:
+            self.model.load_state_dict(kept)
+            self.model.train()
+
+    @property
+    def checkpoint(self) -> Path:
+        return self.out / "checkpoint.safetensors"
+
+    def save(self) -> None:
+        """Write the checkpoint, atomically."""
+        now = time.monotonic()
+        self.seconds += now - self._since
+        self._since = now
+        tensors = {f"model.{k}": v for k, v in self.model.state_dict().items()}
+        tensors |= {f"average.{k}": v for k, v in self.average.items()}
+        for name, state in self._optimiser_state().items():
+            tensors |= {f"optimiser.{name}.{k}": v for k, v in state.items()}
+        header = {"step": self.step, "seconds": self.seconds, "config": self._fixed()}
+        with atomic_path(self.checkpoint, force=True) as temporary:
+            stored = {key: value.detach().cpu().contiguous() for key, value in tensors.items()}
+            save_file(stored, temporary, metadata={"run": json.dumps(header, sort_keys=True)})
+
+    def resume(self) -> None:
+        """Go on from the checkpoint, if there is one."""
+        self._since = time.monotonic()
+        if not self.checkpoint.exists():
+            return
+        with safe_open(self.checkpoint, framework="pt") as file:
+            header = json.loads(file.metadata()["run"])
+            if header["config"] != self._fixed():
+                changed = [k for k, v in self._fixed().items() if header["config"].get(k) != v]
+                raise UsageError(
+                    "other-run",
+                    f"The run's folder holds a checkpoint of another configuration ({', '.join(changed)} differ).",
+                    "Choose another out=FOLDER, or remove the old run.",
+                    self.out,
+                )
+            tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+        self.step, self.seconds = header["step"], header["seconds"]
+        self.model.load_state_dict(_under(tensors, "model."))
+        self.average = {k: v.to(self.average[k]) for k, v in _under(tensors, "average.").items()}
+        names = dict(self.model.named_parameters())
+        for name, parameter in names.items():
+            state = _under(tensors, f"optimiser.{name}.")
+            if state:
+                self.optimiser.state[parameter] = {
+                    k: v if k == "step" else v.to(parameter) for k, v in state.items()
+                }
+
+    def _optimiser_state(self) -> dict[str, dict[str, Tensor]]:
+        held = self.optimiser.state
+        return {name: dict(held[p]) for name, p in self.model.named_parameters() if p in held}
+
+    def _fixed(self) -> dict[str, Any]:
+        """The settings that must not change between a checkpoint and its continuation."""
+        settings = dataclasses.asdict(self.config)
+        for free in ("out", "set", "checkpoint_minutes", "threads", "device", "validation", "name"):
+            settings.pop(free)
+        return settings
+
+
+def grow(model: SuperResolver, start: tuple[SuperResolver, Card]) -> None:
+    """Take over trained weights; a network with fewer blocks is deepened by blocks that begin as identities.
+
+    The old blocks are spread evenly among the new ones, whose second convolution is zero: the function is
+    unchanged at the start.
+
+    Raises:
+        WeightsError: the tensors besides the blocks differ in shape.
+    """
+    donor, card = start
+    given, own = donor.state_dict(), model.state_dict()
+    count, have = _blocks(own), _blocks(given)
+    if have and count > have:
+        places = {round(n * count / have): n for n in range(have)}
+        moved = {key: value for key, value in given.items() if not key.startswith("blocks.")}
+        for n in range(count):
+            for part in ("first.weight", "second.weight"):
+                key = f"blocks.{n}.{part}"
+                if n in places:
+                    moved[key] = given[f"blocks.{places[n]}.{part}"]
+                else:
+                    moved[key] = own[key] if part.startswith("first") else torch.zeros_like(own[key])
+        given = moved
+    if {k: v.shape for k, v in given.items()} != {k: v.shape for k, v in own.items()}:
+        raise WeightsError(
+            "weights-shapes", f"The weights {card.name} do not fit the model that is to start from them."
+        )
+    model.load_state_dict(given)
+
+
+def _blocks(state: Mapping[str, Tensor]) -> int:
+    return len({key.split(".")[1] for key in state if key.startswith("blocks.")})
+
+
+def _under(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    return {key.removeprefix(prefix): value for key, value in tensors.items() if key.startswith(prefix)}

@@ -1,0 +1,95 @@
+"""What a training run tells: a reporter's lines, `log.csv`, TensorBoard where it is installed."""
+
+from __future__ import annotations
+
+import csv
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Progress:
+    """What a reporter is told after every step."""
+
+    step: int
+    steps: int
+    loss: float
+    seconds_left: float
+    scores: Mapping[str, float] | None = None
+
+
+Reporter = Callable[[Progress], None]
+
+
+class Logs:
+    """`log.csv` always, TensorBoard where it is installed; a resumed run drops the lines it repeats."""
+
+    def __init__(self, out: Path, step: int) -> None:
+        out.mkdir(parents=True, exist_ok=True)
+        self.path = out / "log.csv"
+        kept: list[list[str]] = []
+        if self.path.exists():
+            with self.path.open(newline="") as file:
+                kept = [row for row in csv.reader(file) if row and row[0].isdigit() and int(row[0]) <= step]
+        self.file = self.path.open("w", newline="")
+        self.rows = csv.writer(self.file)
+        self.rows.writerow(["step", "quantity", "value"])
+        self.rows.writerows(kept)
+        try:
+            from torch.utils.tensorboard import SummaryWriter
+        except ImportError:
+            self.board = None
+        else:
+            self.board = SummaryWriter(out / "tensorboard", purge_step=step)
+        self._losses: list[float] = []
+
+    def write(self, step: int, loss: float, rate: float, scores: Mapping[str, float] | None) -> None:
+        self._losses.append(loss)
+        quantities: dict[str, float] = {}
+        if step % 100 == 0:
+            quantities = {"loss": sum(self._losses) / len(self._losses), "rate": rate}
+            self._losses.clear()
+        quantities |= {f"psnr {key}": value for key, value in (scores or {}).items()}
+        for key, value in quantities.items():
+            self.rows.writerow([step, key, f"{value:.6g}"])
+            if self.board is not None:
+                self.board.add_scalar(key, value, step)
+        if quantities:
+            self.file.flush()
+
+
+class Clock:
+    """Time left and time since the last checkpoint."""
+
+    def __init__(self, step: int, steps: int) -> None:
+        self.first, self.steps, self.started = step, steps, time.monotonic()
+        self.saved = self.started
+
+    def left(self, step: int) -> float:
+        done = max(1, step - self.first)
+        return (time.monotonic() - self.started) / done * (self.steps - step)
+
+    def minutes_since_checkpoint(self) -> float:
+        return (time.monotonic() - self.saved) / 60
+
+    def checkpointed(self) -> None:
+        self.saved = time.monotonic()
+
+
+def plain_lines(every: int = 100) -> Reporter:
+    """A reporter for logs and pipes: a line every so many steps and at each validation."""
+
+    def report(progress: Progress) -> None:
+        if progress.scores is not None:
+            shown = ", ".join(f"{key} {value:.2f}" for key, value in progress.scores.items())
+            print(f"step {progress.step}: PSNR {shown}", flush=True)
+        elif progress.step % every == 0:
+            left = progress.seconds_left / 60
+            print(
+                f"step {progress.step} of {progress.steps}, loss {progress.loss:.5f}, {left:.0f} min left",
+                flush=True,
+            )
+
+    return report

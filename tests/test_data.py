@@ -1,0 +1,120 @@
+"""Batches: pure functions of seed and step, degraded as the protocol says."""
+
+from __future__ import annotations
+
+import json
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+
+from mesr.data import PatchSampler, SamplingConfig, TrainingSlice, load_slices, read_manifest, reference_pair
+from mesr.errors import InputError, UsageError
+
+
+def _slices(count: int = 3, size: int = 120) -> list[TrainingSlice]:
+    chance = np.random.default_rng(0)
+    return [
+        TrainingSlice(
+            chance.integers(-1000, 1000, (size, size)).astype(np.int16),
+            -1000,
+            1000,
+            "chest",
+            n % 2,
+            "CT",
+            f"{n}",
+        )
+        for n in range(count)
+    ]
+
+
+CONFIG = SamplingConfig(patch=12, batch=4)
+
+
+def test_a_batch_is_a_function_of_seed_and_step() -> None:
+    one, two = PatchSampler(_slices(), CONFIG), PatchSampler(_slices(), CONFIG)
+    for step in (0, 7, 123_456):
+        assert torch.equal(one.batch(step).lr, two.batch(step).lr)
+        assert torch.equal(one.batch(step).hr, two.batch(step).hr)
+    assert not torch.equal(one.batch(0).lr, one.batch(1).lr)
+
+
+def test_a_patch_is_degraded_as_the_whole_image_is() -> None:
+    """The margin makes a patch's low resolution the middle of a larger one's."""
+    sampler = PatchSampler(_slices(1), SamplingConfig(patch=12, batch=1, scales=[2.0], anisotropic=0.0))
+    whole = (torch.from_numpy(sampler.slices[0].values.astype(np.float32)) + 1000) / 2000
+    batch = sampler.batch(3)
+    found = False
+    for turned in (whole, whole.T):
+        for flips in ([], [0], [1], [0, 1]):
+            image = turned.flip(flips)
+            places = (image.unfold(0, 24, 1).unfold(1, 24, 1) - batch.hr[0, 0]).abs().amax(dim=(2, 3))
+            top, left = divmod(int(places.argmin()), places.shape[1])
+            if places[top, left] < 1e-6:
+                wide = image[top - 8 : top + 32, left - 8 : left + 32][None, None]
+                expected = F.interpolate(wide, size=(20, 20), mode="bicubic", antialias=True)[..., 4:16, 4:16]
+                torch.testing.assert_close(batch.lr, expected, atol=1e-5, rtol=0)
+                found = True
+    assert found
+
+
+def test_scales_are_continuous_up_to_the_end_and_a_quarter_is_anisotropic() -> None:
+    sampler = PatchSampler(_slices(1), SamplingConfig(patch=12, batch=1))
+    grids = [sampler.batch(step).grid for step in range(400)]
+    scales = np.array([grid.scale[1:] for grid in grids])
+    assert scales.min() >= 1.0
+    assert scales.max() == 4.0
+    assert len(np.unique(scales)) > 30
+    assert 0.12 < (scales[:, 0] != scales[:, 1]).mean() < 0.35
+
+
+def test_a_fixed_list_gives_only_its_scales() -> None:
+    sampler = PatchSampler(_slices(1), SamplingConfig(patch=12, batch=1, scales=[1.5, 3.0], anisotropic=0.0))
+    assert {sampler.batch(step).grid.scale[1] for step in range(30)} == {1.5, 3.0}
+
+
+def test_slices_too_small_for_the_largest_patch_are_refused_plainly() -> None:
+    with pytest.raises(InputError, match="pixels wide"):
+        PatchSampler(_slices(size=40), CONFIG)
+
+
+def test_senseless_scales_are_refused() -> None:
+    with pytest.raises(UsageError):
+        PatchSampler(_slices(), SamplingConfig(low=4.0, high=1.0))
+
+
+@pytest.mark.parametrize("scale", ["1.5", "2", "2.5", "3.7"])
+def test_the_reference_is_cropped_never_resampled(scale: str) -> None:
+    hr = torch.rand(1, 1, 101, 90)
+    pair = reference_pair(hr, Fraction(scale))
+    h, w = pair.hr.shape[2:]
+    assert any(
+        torch.equal(pair.hr, hr[..., y : y + h, x : x + w]) for y in range(102 - h) for x in range(91 - w)
+    )
+    assert pair.grid.size_out == (1, h, w)
+    assert pair.grid.size_in == (1, *pair.lr.shape[2:])
+    expected = F.interpolate(pair.hr, size=tuple(pair.lr.shape[2:]), mode="bicubic", antialias=True)
+    torch.testing.assert_close(pair.lr, expected, atol=1e-5, rtol=0)
+
+
+def test_a_training_set_is_read_by_split_modality_and_site(tmp_path: Path) -> None:
+    series = []
+    for split, modality, site in (("train", "CT", "chest"), ("train", "MR", "brain"), ("val", "CT", "chest")):
+        file = f"{split}-{modality}.npy"
+        np.save(tmp_path / file, np.zeros((4, 4), np.int16))
+        slices = [{"file": file, "site": site, "shape": [4, 4], "sha256": ""}]
+        series.append({"id": file, "split": split, "modality": modality, "window": [0, 1], "slices": slices})
+    (tmp_path / "manifest.json").write_text(json.dumps({"format": 1, "series": series}))
+    assert [one.name for one in load_slices(tmp_path, "train", ["CT"])] == ["train-CT.npy"]
+    assert len(load_slices(tmp_path, "train", ["CT", "MR"])) == 2
+    assert len(load_slices(tmp_path, "train", ["CT", "MR"], sites=["brain"])) == 1
+    with pytest.raises(InputError, match="no MR slice"):
+        load_slices(tmp_path, "val", ["MR"])
+
+
+def test_a_folder_that_is_no_training_set_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="no training set"):
+        read_manifest(tmp_path)
