@@ -1,0 +1,93 @@
+"""The formats by name and by suffix, and the one rule for where a result goes."""
+
+from __future__ import annotations
+
+import importlib
+from pathlib import Path
+from types import ModuleType
+
+from ..errors import UsageError
+
+READ_BY_SUFFIX = {
+    ".nii": "nifti",
+    ".nii.gz": "nifti",
+    ".nrrd": "nrrd",
+    ".nhdr": "nrrd",
+    ".mha": "metaimage",
+    ".mhd": "metaimage",
+    ".npy": "npy",
+    ".png": "png",
+}
+WRITTEN_BY_SUFFIX = {
+    ".nii": "nifti",
+    ".nii.gz": "nifti",
+    ".nrrd": "nrrd",
+    ".mha": "metaimage",
+    ".npy": "npy",
+    ".png": "png",
+    ".dcm": "dicom",
+}
+SUFFIX = {
+    "nifti": ".nii.gz",
+    "nrrd": ".nrrd",
+    "metaimage": ".mha",
+    "npy": ".npy",
+    "png": ".png",
+    "dicom": ".dcm",
+}
+"""What a file of each format is called unless the name says otherwise."""
+ALIASES = {suffix[1:]: (name, suffix) for suffix, name in WRITTEN_BY_SUFFIX.items()}
+LABELS = {
+    "nifti": "NIfTI",
+    "nrrd": "NRRD",
+    "metaimage": "MetaImage",
+    "npy": "npy",
+    "png": "PNG",
+    "dicom": "DICOM",
+}
+
+
+def suffix_of(path: Path) -> str:
+    """The lower-case suffix, `.nii.gz` as one; empty where there is none."""
+    name = path.name.lower()
+    return ".nii.gz" if name.endswith(".nii.gz") else path.suffix.lower()
+
+
+def named(text: str) -> tuple[str, str]:
+    """A format's name and the suffix to write, from what a user calls it: a name above or a suffix without dot.
+
+    Raises:
+        UsageError: code `format`.
+    """
+    key = text.lower().lstrip(".")
+    if key in SUFFIX:
+        return key, SUFFIX[key]
+    if key in ALIASES:
+        return ALIASES[key]
+    known = ", ".join((*SUFFIX, "nii", "mha"))
+    raise UsageError("format", f"The format must be one of {known}; found {text[:20]!r}.")
+
+
+def chosen(path: Path, source_format: str, wanted: str | None) -> tuple[str, str, bool]:
+    """Format, suffix, and whether `path` names the file itself (else a folder).
+
+    Args:
+        path: where the result goes.
+        source_format: the format of the source, used where neither `path` nor `wanted` says.
+        wanted: the format asked for by name, or None.
+
+    Raises:
+        UsageError: code `format`, the two contradict each other.
+    """
+    suffix = suffix_of(path)
+    by_name = WRITTEN_BY_SUFFIX.get(suffix)
+    if by_name is None:
+        return *named(wanted or source_format), False
+    if wanted is not None and named(wanted)[0] != by_name:
+        raise UsageError("format", f"The name ends in {suffix}, the format asked for is {wanted[:20]}.")
+    return by_name, suffix, True
+
+
+def module(format: str) -> ModuleType:
+    """The module that reads and writes `format`; nothing else is imported."""
+    return importlib.import_module(f"{__package__}.{format}")
