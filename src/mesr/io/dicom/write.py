@@ -1,0 +1,143 @@
+"""Writing a volume as a derived classic DICOM series: one file a slice, slice by slice, all or nothing."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+from pydicom import Dataset
+from pydicom.dataset import FileMetaDataset
+from pydicom.filewriter import dcmwrite
+from pydicom.uid import UID, ExplicitVRLittleEndian
+
+from ... import __version__
+from ...errors import OutputError
+from ...files import atomic_folder, check_target
+from ...volume import Note, Volume
+from .carry import as_written
+from .derive import Work, derive, referenced_series
+from .encoding import Encoding, choose
+from .header import quiet
+from .identity import IMPLEMENTATION_CLASS_UID, identify
+from .series import DicomSeries
+
+
+@dataclass(frozen=True)
+class WriteReport:
+    """What was written.
+
+    Attributes:
+        files: their number.
+        clipped: voxels of all slices that did not fit the stored range.
+        encoding: how values are stored.
+        series_instance_uid: of the new series.
+        notes: what was noticed on writing, one of a kind.
+    """
+
+    files: int
+    clipped: int
+    encoding: Encoding
+    series_instance_uid: str
+    notes: tuple[Note, ...]
+
+
+def write_series(
+    volume: Volume,
+    folder: Path,
+    *,
+    force: bool = False,
+    keep_private: bool = False,
+    on_slice: Callable[[int], None] | None = None,
+    now: datetime | None = None,
+) -> WriteReport:
+    """Write `volume` as a series derived from the one it was read from, `IM0001.dcm` and on, in the order of slices.
+
+    No more than a slice is in memory. The same volume gives the same bytes but for dates and times.
+
+    Args:
+        volume: read from DICOM, and usually computed from that (`volume.derivation`).
+        folder: made, all or nothing.
+        force: replace `folder` where it exists.
+        keep_private: take over private elements, which may hold the old geometry and patient data.
+        on_slice: called with k after each slice.
+        now: the date and time to write; the current one by default.
+
+    Raises:
+        OutputError: codes `no-dicom-header`, `output-is-input`, `exists`, `unwritable`, `not-finite`.
+        InputError: a source header or slice cannot be read, or is of a kind that cannot be written.
+    """
+    series = _source(volume, folder)
+    check_target(folder, force=force)
+    with quiet():
+        encoding = choose(series.instances, volume.modality)
+        settings = volume.derivation.settings if volume.derivation else _values(volume)
+        identity = identify(series, settings, str(encoding))
+        moment = (now or datetime.now()).astimezone()
+        work = Work(volume, series, encoding, identity, moment, keep_private, referenced_series(series))
+    clipped = 0
+    notes: dict[str, Note] = {}
+    digits = max(4, len(str(len(volume.slices))))
+    with atomic_folder(folder, force=force) as temporary:
+        for k in range(len(volume.slices)):
+            image = volume.slices[k]
+            stored = encoding.store(image, encoding.padding(series.instances[k]))
+            clipped += stored.clipped
+            with quiet():
+                dataset, noticed = derive(work, k, stored.clipped, image.residual)
+                dataset.PixelData = stored.pixels.tobytes()
+                dataset["PixelData"].VR = "OW"
+                _save(dataset, temporary / f"IM{k + 1:0{digits}d}.dcm")
+            notes.update({note.code: note for note in noticed if note.code not in notes})
+            if on_slice is not None:
+                on_slice(k)
+    if clipped:
+        text = f"{clipped} voxels lie outside the stored range and were clipped to {encoding.range_text}."
+        notes["clipped"] = Note("clipped", text)
+    return WriteReport(
+        len(volume.slices), clipped, encoding, identity.series_instance_uid, tuple(notes.values())
+    )
+
+
+def _source(volume: Volume, folder: Path) -> DicomSeries:
+    """The series to derive from, once it is clear that it can be and that the result will not replace it."""
+    series = volume.source
+    if not isinstance(series, DicomSeries):
+        raise OutputError(
+            "no-dicom-header",
+            "A DICOM series can only be derived from one, and this volume was not read from DICOM.",
+            "Write NIfTI, NRRD or MHA, or read the volume from DICOM.",
+        )
+    if len(series.instances) != len(volume.slices):
+        raise OutputError(
+            "no-dicom-header",
+            f"Expected one source image a slice, found {len(series.instances)} for {len(volume.slices)} slices.",
+        )
+    target = folder.resolve()
+    if any(target in instance.path.resolve().parents for instance in series.instances):
+        raise OutputError(
+            "output-is-input", "The output folder holds the source series.", "Choose another folder.", folder
+        )
+    return series
+
+
+def _values(volume: Volume) -> str:
+    """The digest of all values, for a volume that does not say what computed it; each slice is read once more."""
+    digest = hashlib.sha256(repr(volume.geometry).encode())
+    for k in range(len(volume.slices)):
+        image = volume.slices[k]
+        digest.update(image.values.tobytes())
+        digest.update(b"" if image.padding is None else image.padding.tobytes())
+    return f"values {digest.hexdigest()}"
+
+
+def _save(dataset: Dataset, path: Path) -> None:
+    """PS3.10 file format, Explicit VR Little Endian."""
+    meta = FileMetaDataset()
+    meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    meta.ImplementationClassUID = UID(IMPLEMENTATION_CLASS_UID)
+    meta.ImplementationVersionName = f"MESR {__version__}"[:16]
+    dataset.file_meta = meta
+    dcmwrite(path, as_written(dataset), enforce_file_format=True)

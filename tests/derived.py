@@ -1,0 +1,70 @@
+"""Volumes as a network would leave them, computed lazily by linear interpolation, and what a writer made of them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+from pydicom import Dataset, dcmread
+
+from mesr.grid import Axis, Target
+from mesr.io.dicom import discover
+from mesr.volume import Derivation, Slice, Volume
+
+RESIDUAL = 1.25
+
+
+class LinearSlices:
+    """In-plane linear interpolation of another volume's slices; padding by its nearest pixel."""
+
+    def __init__(self, volume: Volume, rows: Axis, columns: Axis) -> None:
+        self._volume, self._rows, self._columns = volume, rows, columns
+
+    def __len__(self) -> int:
+        return len(self._volume.slices)
+
+    def __getitem__(self, k: int, /) -> Slice:
+        image = self._volume.slices[k]
+        values = _along(_along(image.values, self._rows).T, self._columns).T
+        padding = None
+        if image.padding is not None:
+            nearest = np.ix_(self._rows.nearest().pixel, self._columns.nearest().pixel)
+            padding = image.padding[nearest]
+            values = np.where(padding, image.values[nearest], values)
+        return Slice(values.astype(np.float32), padding, RESIDUAL)
+
+
+def magnified(volume: Volume, scale: str = "2.5") -> Volume:
+    """`volume` on a finer grid, with the derivation a network would leave."""
+    grid = Target.of(scale=scale).grid(volume.geometry.size, volume.spacing)
+    made = Derivation(
+        "linear", "0123456789abcdef" * 4, grid, f"scale {scale}", "none", "float32", 1, "Trained on nothing."
+    )
+    return replace(
+        volume,
+        geometry=volume.geometry.resampled(grid),
+        slices=LinearSlices(volume, grid.rows, grid.columns),
+        derivation=made,
+    )
+
+
+def opened(paths: Sequence[Path]) -> Volume:
+    """The one volume that DICOM files hold."""
+    (series,) = discover(paths).series
+    return series.open()
+
+
+def headers(folder: Path) -> list[Dataset]:
+    """All DICOM files of a folder in the order of their names."""
+    return [dcmread(path) for path in sorted(folder.iterdir())]
+
+
+def _along(values: np.ndarray, axis: Axis) -> np.ndarray:
+    """Linear interpolation along the first axis, its ends continued."""
+    at = np.clip(axis.coordinates(), 0, axis.size_in - 1)
+    low = np.clip(np.floor(at).astype(int), 0, max(axis.size_in - 2, 0))
+    high = np.minimum(low + 1, axis.size_in - 1)
+    part = (at - low)[:, None]
+    return np.asarray(values[low] * (1 - part) + values[high] * part)

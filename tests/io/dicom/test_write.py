@@ -1,0 +1,335 @@
+"""Derived series on disk: values and places read back by us and by others, whole or not at all."""
+
+from __future__ import annotations
+
+import subprocess
+from collections import Counter
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import pytest
+from conftest import require_program
+from derived import headers, magnified, opened
+from pydicom import Dataset
+from pydicom.data import get_testdata_file
+from pydicom.uid import (
+    ExplicitVRBigEndian,
+    ImplicitVRLittleEndian,
+    JPEG2000Lossless,
+    JPEGLSLossless,
+    RLELossless,
+)
+from scans import dicom_series, enhanced_file
+from volumes import volume as array_volume
+
+from mesr.errors import OutputError, UnreadableInput
+from mesr.geometry import LPS_TO_RAS
+from mesr.io.dicom import discover
+from mesr.io.dicom.write import write_series
+from mesr.volume import ArraySlices, Volume
+
+NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
+REAL = {
+    "GE": ("train/CCTH-A01", "2.5"),
+    "Philips": ("train/Lung_Dx-A0001-B", "1.7"),
+    "Siemens": ("train/LungFCP-01-0001", "1.3x2.2"),
+    "tilted": ("geometry/tilt-18.5", "1.7"),
+    "MR": ("train/ReMIND-022-T2SPACE", "2.5"),
+}
+
+
+def corners(geometry) -> np.ndarray:
+    """(8, 3) LPS mm: the centres of the outermost voxels."""
+    ends = [(0, n - 1) for n in geometry.size]
+    return np.array([geometry.position(k, i, j) for k in ends[0] for i in ends[1] for j in ends[2]])
+
+
+def assert_same(written: Volume, folder: Path, step: float = 1.0) -> None:
+    """What is read from `folder` lies where `written` lies and differs by at most half a stored step."""
+    back = opened(sorted(folder.iterdir()))
+    assert back.geometry.size == written.geometry.size
+    assert np.abs(corners(back.geometry) - corners(written.geometry)).max() < 1e-3
+    assert (back.modality, back.unit) == (written.modality, written.unit)
+    for k in range(len(back.slices)):
+        ours, theirs = written.slices[k], back.slices[k]
+        assert np.abs(ours.values - theirs.values).max() <= 0.5001 * step
+        assert (ours.padding is None) == (theirs.padding is None)
+        if ours.padding is not None:
+            np.testing.assert_array_equal(ours.padding, theirs.padding)
+
+
+def dicom_errors(path: Path) -> Counter[str]:
+    """What dciodvfy finds wrong."""
+    done = subprocess.run(
+        [require_program("dciodvfy"), path], capture_output=True, text=True, errors="replace", check=False
+    )
+    return Counter(line for line in (done.stdout + done.stderr).splitlines() if line.startswith("Error"))
+
+
+@pytest.mark.parametrize("modality", ["CT", "MR"])
+@pytest.mark.parametrize("scale", ["1", "2.5", "1.7", "1.3x2.2"])
+def test_values_and_places_read_back(tmp_path, modality, scale):
+    made = magnified(opened(dicom_series(tmp_path / "source", modality=modality).paths), scale)
+    report = write_series(made, tmp_path / "out")
+    assert (report.files, report.clipped) == (5, 0)
+    assert [path.name for path in sorted((tmp_path / "out").iterdir())] == [
+        f"IM{k:04d}.dcm" for k in range(1, 6)
+    ]
+    assert_same(made, tmp_path / "out")
+
+
+def test_a_tilted_series_keeps_its_shear(tmp_path):
+    made = magnified(opened(dicom_series(tmp_path / "source", tilt=-18.5).paths))
+    assert made.geometry.tilt_degrees == pytest.approx(18.5, abs=1e-3)
+    write_series(made, tmp_path / "out")
+    assert_same(made, tmp_path / "out")
+
+
+def test_an_oblique_series_reads_back(tmp_path):
+    turned = (0.8, 0.6, 0.0, -0.36, 0.48, 0.8)
+    made = magnified(opened(dicom_series(tmp_path / "source", orientation=turned).paths), "1.7")
+    write_series(made, tmp_path / "out")
+    assert_same(made, tmp_path / "out")
+
+
+@pytest.mark.parametrize(
+    "syntax", [ImplicitVRLittleEndian, ExplicitVRBigEndian, JPEG2000Lossless, JPEGLSLossless, RLELossless]
+)
+def test_a_source_in_any_encoding_gives_the_same_series(tmp_path, syntax):
+    made = magnified(opened(dicom_series(tmp_path / "source", syntax=syntax).paths))
+    write_series(made, tmp_path / "out")
+    assert_same(made, tmp_path / "out")
+    assert all(h.file_meta.TransferSyntaxUID == "1.2.840.10008.1.2.1" for h in headers(tmp_path / "out"))
+
+
+def test_padding_reads_back_where_it_was(tmp_path):
+    scan = dicom_series(tmp_path / "source", signed=True, bits_stored=16, intercepts=(0.0,), padding=-1500)
+    made = magnified(opened(scan.paths))
+    assert made.slices[0].padding.any()
+    write_series(made, tmp_path / "out")
+    assert_same(made, tmp_path / "out")
+
+
+def test_slopes_that_differ_become_one_without_loss(tmp_path):
+    scan = dicom_series(
+        tmp_path / "source", modality="MR", slopes=(0.5, 1.0, 2.0, 4.0, 0.25), intercepts=(0.0,)
+    )
+    source = opened(scan.paths)
+    report = write_series(source, tmp_path / "out")
+    assert {h.RescaleSlope for h in headers(tmp_path / "out")} == {0.25}
+    assert report.clipped == 0
+    assert_same(source, tmp_path / "out", step=1e-9)
+
+
+def test_values_beyond_the_range_are_clipped_counted_and_told(tmp_path):
+    source = opened(dicom_series(tmp_path / "source").paths)
+    array = source.array.copy()
+    array[2, :3, 0] = 40000
+    made = replace(magnified(source, "1"), slices=ArraySlices(array))
+    report = write_series(made, tmp_path / "out")
+    assert report.clipped == 3
+    assert [note.code for note in report.notes] == ["clipped"]
+    files = headers(tmp_path / "out")
+    assert "Clipped voxels: 3." in files[2].DerivationDescription
+    assert "Clipped voxels: 0." in files[1].DerivationDescription
+    assert opened(sorted((tmp_path / "out").iterdir())).array.max() == 31743
+
+
+def test_the_same_job_gives_the_same_bytes_at_the_same_time(tmp_path):
+    made = magnified(opened(dicom_series(tmp_path / "source").paths))
+    for name in ("one", "two"):
+        write_series(made, tmp_path / name, now=NOW)
+    for one, two in zip(
+        sorted((tmp_path / "one").iterdir()), sorted((tmp_path / "two").iterdir()), strict=True
+    ):
+        assert one.read_bytes() == two.read_bytes()
+
+
+def test_only_dates_and_times_tell_two_runs_apart(tmp_path):
+    made = magnified(opened(dicom_series(tmp_path / "source").paths))
+    write_series(made, tmp_path / "one", now=NOW)
+    write_series(made, tmp_path / "two", now=NOW.replace(year=2027, hour=7))
+    for one, two in zip(headers(tmp_path / "one"), headers(tmp_path / "two"), strict=True):
+        differing = {e.keyword for e in one if e.value != two[e.tag].value}
+        assert differing == {
+            *("InstanceCreationDate", "InstanceCreationTime", "SeriesDate", "SeriesTime", "ContentDate"),
+            *("ContentTime", "ContributingEquipmentSequence"),
+        }
+
+
+def test_other_values_without_a_derivation_get_other_identifiers(tmp_path):
+    source = opened(dicom_series(tmp_path / "source").paths)
+    other = replace(source, slices=ArraySlices(source.array + 1))
+    uids = {
+        write_series(v, tmp_path / str(n)).series_instance_uid for n, v in enumerate((source, source, other))
+    }
+    assert len(uids) == 2
+
+
+def test_progress_is_told_slice_by_slice(tmp_path):
+    told: list[int] = []
+    write_series(opened(dicom_series(tmp_path / "source").paths), tmp_path / "out", on_slice=told.append)
+    assert told == [0, 1, 2, 3, 4]
+
+
+def test_no_more_than_one_slice_is_asked_for_at_a_time(tmp_path):
+    made = magnified(opened(dicom_series(tmp_path / "source").paths))
+    asked: list[int] = []
+
+    class Counting:
+        def __len__(self):
+            return len(made.slices)
+
+        def __getitem__(self, k):
+            written = [p for p in tmp_path.glob(".*out/*.dcm")]
+            assert len(written) == len(asked) == k
+            asked.append(k)
+            return made.slices[k]
+
+    write_series(replace(made, slices=Counting()), tmp_path / "out")
+    assert asked == [0, 1, 2, 3, 4]
+
+
+@pytest.mark.parametrize(
+    "failure", [UnreadableInput("cut-short", "The file ends early."), KeyboardInterrupt()]
+)
+def test_a_failure_leaves_nothing_behind(tmp_path, failure):
+    source = opened(dicom_series(tmp_path / "source").paths)
+
+    class Failing:
+        def __len__(self):
+            return 5
+
+        def __getitem__(self, k):
+            if k == 3:
+                raise failure
+            return source.slices[k]
+
+    with pytest.raises(type(failure)):
+        write_series(replace(magnified(source, "1"), slices=Failing()), tmp_path / "out")
+    assert [path.name for path in tmp_path.iterdir()] == ["source"]
+
+
+def test_a_result_that_is_no_number_is_never_written(tmp_path):
+    source = opened(dicom_series(tmp_path / "source").paths)
+    array = source.array.copy()
+    array[4, 5, 6] = np.nan
+    with pytest.raises(OutputError) as refused:
+        write_series(replace(magnified(source, "1"), slices=ArraySlices(array)), tmp_path / "out")
+    assert refused.value.code == "not-finite"
+    assert not (tmp_path / "out").exists()
+
+
+def test_an_existing_folder_is_replaced_only_by_force(tmp_path):
+    source = opened(dicom_series(tmp_path / "source").paths)
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / "precious").write_text("kept")
+    with pytest.raises(OutputError) as refused:
+        write_series(source, out)
+    assert refused.value.code == "exists"
+    assert (out / "precious").read_text() == "kept"
+    write_series(source, out, force=True)
+    assert len(headers(out)) == 5
+
+
+@pytest.mark.parametrize("place", ["source", "."])
+def test_the_source_is_never_replaced_even_by_force(tmp_path, place):
+    source = opened(dicom_series(tmp_path / "study" / "source").paths)
+    with pytest.raises(OutputError) as refused:
+        write_series(source, tmp_path / "study" / place, force=True)
+    assert refused.value.code == "output-is-input"
+    assert len(headers(tmp_path / "study" / "source")) == 5
+
+
+def test_a_volume_that_was_not_dicom_is_refused(tmp_path):
+    with pytest.raises(OutputError) as refused:
+        write_series(array_volume(), tmp_path / "out")
+    assert refused.value.code == "no-dicom-header"
+
+
+def test_nothing_of_the_patient_is_logged_or_reported(tmp_path, caplog, recwarn):
+    def marked(data: Dataset, k: int) -> None:
+        data.SpecificCharacterSet = "ZZPHI SET"
+        data.PatientName = "ZZPHI^MARKER"
+        data.StudyDescription = "ZZPHI" * 30
+        data.BurnedInAnnotation = "YES"
+
+    source = opened(dicom_series(tmp_path / "source", edit=marked).paths)
+    caplog.clear()
+    recwarn.clear()
+    report = write_series(magnified(source), tmp_path / "out")
+    assert "ZZPHI" not in caplog.text
+    assert not list(recwarn)
+    assert "ZZPHI" not in repr(report)
+    assert headers(tmp_path / "out")[0].PatientID == "ZZPHI-ID"
+
+
+@pytest.mark.parametrize("modality", ["CT", "MR"])
+def test_a_written_series_is_as_sound_as_its_source(tmp_path, modality):
+    source = opened(dicom_series(tmp_path / "source", modality=modality).paths)
+    write_series(magnified(source), tmp_path / "out")
+    new = dicom_errors(tmp_path / "out" / "IM0001.dcm") - dicom_errors(source.source.instances[0].path)
+    assert not new
+
+
+def test_an_enhanced_ct_becomes_a_sound_classic_one(tmp_path):
+    path = Path(get_testdata_file("eCT_Supplemental.dcm"))
+    (found, *_) = discover([path]).series
+    write_series(magnified(found.open(), "1.5"), tmp_path / "out")
+    assert not dicom_errors(tmp_path / "out" / "IM0001.dcm") - dicom_errors(path)
+
+
+@pytest.mark.parametrize("frames", ["CT", "MR"])
+def test_an_enhanced_series_reads_back(tmp_path, frames):
+    made = magnified(opened(enhanced_file(tmp_path / "enhanced.dcm", modality=frames).paths))
+    write_series(made, tmp_path / "out")
+    assert_same(made, tmp_path / "out")
+
+
+@pytest.mark.parametrize("maker", REAL)
+def test_a_real_scan_reads_back_sound_and_in_its_place(shared_data, tmp_path, maker):
+    folder, scale = REAL[maker]
+    source = opened(sorted((shared_data / folder).rglob("*.dcm"))[:3])
+    made = magnified(source, scale)
+    write_series(made, tmp_path / "out")
+    assert_same(made, tmp_path / "out")
+    for k in (0, 2):
+        written = tmp_path / "out" / f"IM{k + 1:04d}.dcm"
+        assert not dicom_errors(written) - dicom_errors(source.source.instances[k].path)
+
+
+@pytest.mark.parametrize("tilt", [0.0, 12.0])
+def test_simpleitk_reads_the_same_places_and_values(tmp_path, tilt):
+    sitk = pytest.importorskip("SimpleITK")
+    made = magnified(opened(dicom_series(tmp_path / "source", tilt=tilt).paths), "1.7")
+    write_series(made, tmp_path / "out")
+    image = sitk.ReadImage([str(path) for path in sorted((tmp_path / "out").iterdir())])
+    np.testing.assert_allclose(image.GetOrigin(), made.geometry.origin, atol=1e-6)
+    np.testing.assert_allclose(image.GetSpacing()[:2], made.geometry.spacing[:0:-1], atol=1e-6)
+    if not tilt:
+        far = image.TransformIndexToPhysicalPoint([n - 1 for n in image.GetSize()])
+        np.testing.assert_allclose(far, corners(made.geometry)[-1], atol=1e-6)
+    assert np.abs(sitk.GetArrayFromImage(image) - made.array).max() <= 0.5001
+
+
+def test_dcm2niix_reads_the_same_places_and_values(tmp_path):
+    made = magnified(opened(dicom_series(tmp_path / "source").paths), "1.7")
+    write_series(made, tmp_path / "out")
+    (tmp_path / "nifti").mkdir()
+    subprocess.run(
+        ["dcm2niix", "-f", "scan", "-o", tmp_path / "nifti", tmp_path / "out"],
+        capture_output=True,
+        check=True,
+    )
+    image = nib.load(tmp_path / "nifti" / "scan.nii")
+    ends = [(0, n - 1) for n in image.shape]
+    indices = np.array([(i, j, k, 1) for i in ends[0] for j in ends[1] for k in ends[2]])
+    found = (LPS_TO_RAS @ image.affine @ indices.T)[:3].T
+    for corner in corners(made.geometry):
+        assert np.abs(found - corner).max(axis=1).min() < 1e-3
+    turned = np.transpose(np.asarray(image.dataobj), (2, 1, 0))[:, ::-1]
+    assert np.abs(turned - made.array).max() <= 0.5001
