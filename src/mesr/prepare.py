@@ -192,9 +192,11 @@ def volumes(path: Path) -> Iterator[Volume]:
     """
     found = io.discover([path])
     for refused in found.refused:
-        raise refused.error
+        if refused.open_slices is None:
+            raise refused.error
+        yield from refused.open_slices()
     for item in found.items:
-        yield from item.open_slices()
+        yield item.open()
 
 
 def slice_number(volume: Volume, k: int) -> int:

@@ -29,6 +29,7 @@ from .data import (
     read_manifest,
     reference_pair,
 )
+from .errors import MesrError
 from .grid import fraction
 from .inference import use_bf16
 from .losses import compound
@@ -195,8 +196,12 @@ def _range(values: list[float]) -> list[float]:
 
 def main(arguments: list[str]) -> None:
     """`python -m mesr.train config.yaml key=value`: the bare door, for machines without the command line."""
-    path = train(configuration.load(TrainConfig, Path(arguments[0]), arguments[1:]))
-    print(path)
+    try:
+        print(train(configuration.load(TrainConfig, Path(arguments[0]), arguments[1:])))
+    except MesrError as error:
+        sys.exit(str(error))
+    except KeyboardInterrupt:
+        sys.exit("Stopped; the same command goes on from the checkpoint.")
 
 
 if __name__ == "__main__":
