@@ -19,8 +19,8 @@ demo: $(VENV)/installed
 test: lint types unit
 
 lint: $(VENV)/tools
-	$(BIN)/ruff format --check src tests
-	$(BIN)/ruff check src tests
+	$(BIN)/ruff format --check src tests benchmarks
+	$(BIN)/ruff check src tests benchmarks
 
 types: $(VENV)/tools
 	$(BIN)/mypy

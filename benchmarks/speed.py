@@ -1,0 +1,69 @@
+"""Time and peak memory of one slice: `python benchmarks/speed.py --model mesr-lite-1 --size 512 --scale 2`.
+
+Prints the machine's float32 and bfloat16 ceilings beside the medians, so that a figure can be judged.
+"""
+
+from __future__ import annotations
+
+import argparse
+import resource
+import statistics
+import time
+from collections.abc import Callable
+
+import numpy as np
+import torch
+
+from mesr.grid import Target
+from mesr.inference import Options, Upscaler
+from mesr.intensity import HU_WINDOW
+from mesr.models import weights
+
+
+def median_seconds(work: Callable[[], object], runs: int) -> float:
+    """Median wall time of `runs` calls after one to warm up."""
+    work()
+    times = []
+    for _ in range(runs):
+        started = time.perf_counter()
+        work()
+        times.append(time.perf_counter() - started)
+    return statistics.median(times)
+
+
+def ceiling(dtype: torch.dtype) -> float:
+    """Tera-operations a second of a 2048² matrix product."""
+    a = torch.rand(2048, 2048).to(dtype)
+    return 2 * 2048**3 / median_seconds(lambda: a @ a, 3) / 1e12
+
+
+def peak_bytes() -> int:
+    """The most memory this process ever had resident."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--model", default="mesr-lite-1")
+    parser.add_argument("--size", type=int, default=512)
+    parser.add_argument("--scale", default="2")
+    parser.add_argument("--runs", type=int, default=3)
+    parser.add_argument("--precision", choices=["auto", "float32", "bf16"], default="auto")
+    arguments = parser.parse_args()
+    imported = peak_bytes()
+    model, card = weights.load(arguments.model)
+    grid = Target.of(scale=arguments.scale).grid((1, arguments.size, arguments.size), None)
+    upscaler = Upscaler(model, grid, HU_WINDOW, Options(precision=arguments.precision))
+    values = np.random.default_rng(0).normal(0, 300, (arguments.size, arguments.size)).astype(np.float32)
+    seconds = median_seconds(lambda: upscaler.compute(values), arguments.runs)
+    used = (peak_bytes() - imported) / 1e9
+    out = grid.size_out[1]
+    print(
+        f"{card.name}: {arguments.size}² to {out}² in {seconds:.2f} s ({upscaler.precision}, {torch.get_num_threads()} threads)"
+    )
+    print(f"peak memory above the imported interpreter: {used:.2f} GB")
+    print(f"ceilings: float32 {ceiling(torch.float32):.2f}, bfloat16 {ceiling(torch.bfloat16):.2f} TFLOP/s")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,193 @@
+"""Models × scales × scans → results.csv: every method on the same low-resolution image, so that all is paired.
+
+Slices are read one at a time and a row is on disk as soon as it is measured; what is there already for the
+same code, weights and data is not measured again. Each look at a test set is logged (`protocol.md`, Data).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import time
+from collections.abc import Callable, Iterator, Sequence
+from fractions import Fraction
+from functools import partial
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+
+from .data import reference_pair
+from .errors import UsageError
+from .grid import Grid, Number, Target
+from .inference import Options, Upscaler, resolve_device, use_bf16
+from .intensity import Window
+from .metrics import body_mask, measure
+from .models import SuperResolver
+from .models import weights as weights_files
+from .models.weights import Card
+from .results import Key, ResultsFile, Row, code_identity
+from .testset import EvaluationSpec, assert_unseen, counted_air, log_look, subjects
+from .volume import FloatImage, Mask
+
+SCALES = ("1.5", "2", "2.5", "3", "3.5", "4")
+"""The protocol's six."""
+
+Scale = tuple[Fraction, Fraction]
+Model = tuple[SuperResolver, Card]
+Reporter = Callable[[int, int, str], None]
+
+
+class Pair(NamedTuple):
+    """A low-resolution slice, the truth, and where the truth is judged.
+
+    Attributes:
+        lr, hr: (H, W) and (H', W') in the networks' range.
+        grid: from the one to the other.
+        body: (H', W') (`metrics.body_mask`).
+        border: pixels of the result that are left out on each side.
+    """
+
+    lr: FloatImage
+    hr: FloatImage
+    grid: Grid
+    body: Mask
+    border: int
+
+
+def run(
+    models: Sequence[str | Path],
+    spec: EvaluationSpec,
+    out: Path,
+    *,
+    scales: Sequence[Number | Sequence[Number]] = SCALES,
+    degradation: str = "bicubic",
+    seed: int = 0,
+    options: Options = Options(),  # noqa: B008
+    command: str = "",
+    on_slice: Reporter | None = None,
+) -> list[Row]:
+    """Measure, adding to `out/results.csv`, and give this run's rows, those found there included.
+
+    A method that is not defined for a scale (an integer-scale network at 2.5) has no rows there.
+
+    Args:
+        models: names as for `models.weights.load`.
+        spec: from `testset.specification` or `testset.of_paths`.
+        out: folder of results.csv.
+        scales: numbers, decimals or fractions as text, or per axis (`"1.3x2.2"`); at least 1.
+        degradation: a recipe of `degrade`.
+        seed: of the recipe's noise.
+        options: device and precision.
+        command: what the log of looks at a test set says.
+        on_slice: called with slices done, slices in all and the scan's name.
+
+    Raises:
+        UsageError: a scale makes no sense, or a network was trained on one of the scans.
+        InputError: a scan cannot be read, or results.csv is of another version.
+    """
+    asked = {label(scale): scale for scale in map(parse_scale, scales)}
+    loaded = [weights_files.load(name) for name in models]
+    assert_unseen(spec, [card for _, card in loaded])
+    work = list(subjects(spec))
+    if spec.split == "test":
+        log_look(Path(spec.looks), command)
+    file = ResultsFile(out / "results.csv")
+    commit = code_identity()
+    rows: list[Row] = []
+    for done, one in enumerate(work):
+        reference = counted_air(one.volume.slices[one.k], one.volume.unit, one.window)
+        about = one.about(reference) | {"commit": commit, "seed": seed, "degradation": degradation}
+        for name, scale in asked.items():
+            make = partial(degraded, one.window.forward(reference), scale, degradation, seed)
+            rows += measured(loaded, make, one.window, about | {"scale": name}, file, options)
+        if on_slice is not None:
+            on_slice(done + 1, len(work), one.scan.label)
+    return rows
+
+
+def measured(
+    models: Sequence[Model],
+    make: Callable[[], Pair],
+    window: Window,
+    about: dict[str, Any],
+    file: ResultsFile | None,
+    options: Options,
+) -> Iterator[Row]:
+    """Every method on one pair, in their order; the pair is made only when one has no row in `file` yet.
+
+    Args:
+        make: makes the pair.
+        window: intensity map of the pair.
+        about: the columns that do not depend on the method.
+    """
+    pair: Pair | None = None
+    bf16 = use_bf16(options.precision, resolve_device(options.device))
+    for model, card in models:
+        precision = "bfloat16" if bf16 and model.parameter_count > 0 else "float32"
+        own: dict[str, Any] = {"model": card.name, "weights_id": card.weights_id, "precision": precision}
+        held = file.known.get(Key.of(about | own)) if file is not None else None
+        if held is not None:
+            yield held
+            continue
+        pair = pair or make()
+        # The effective scale may be off what was asked for by a fraction of a pixel.
+        if not all(model.scales.covers(round(scale, 2)) for scale in pair.grid.scale[1:]):
+            continue
+        row = Row(**about, **own, **_score(model, pair, window, options))
+        if file is not None:
+            file.add(row)
+        yield row
+
+
+def degraded(hr: FloatImage, scale: Scale, degradation: str = "bicubic", seed: int = 0) -> Pair:
+    """A reference slice, cropped, and its low-resolution image by a recipe of `degrade`.
+
+    Args:
+        hr: (H, W) in the networks' range.
+        seed: of the recipe's noise, which differs between slices that differ.
+    """
+    own = hashlib.sha256(np.ascontiguousarray(hr).tobytes() + str(seed).encode()).digest()
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(int.from_bytes(own[:7]))
+        lr, cut, grid = reference_pair(torch.from_numpy(hr)[None, None], scale, degradation)
+    reference = cut[0, 0].numpy()
+    return Pair(lr[0, 0].numpy(), reference, grid, body_mask(reference), math.ceil(max(scale)))
+
+
+def parse_scale(value: Number | Sequence[Number]) -> Scale:
+    """The scale of rows and columns from one number or two, at least 1.
+
+    Raises:
+        UsageError: it is none.
+    """
+    numbers = Target.of(scale=value).scale or ()
+    if len(numbers) > 2 or min(numbers) < 1:
+        raise UsageError(
+            "scales", f"A scale to measure at is one or two numbers of at least 1, found {str(value)[:40]!r}."
+        )
+    return numbers[0], numbers[-1]
+
+
+def label(scale: Scale) -> str:
+    """A scale as the results write it: `"2.5"`, `"1.3x2.2"`."""
+    rows, columns = (f"{float(s):.10g}" for s in scale)
+    return rows if rows == columns else f"{rows}x{columns}"
+
+
+def _score(model: SuperResolver, pair: Pair, window: Window, options: Options) -> dict[str, Any]:
+    """The columns of one method on one pair, computed through the door that `mesr upscale` uses."""
+    upscaler = Upscaler(model, pair.grid, window, options)
+    values = window.inverse(pair.lr)
+    start = time.perf_counter()
+    result = upscaler.compute(values)
+    seconds = time.perf_counter() - start
+    return {
+        "scale_rows": pair.grid.scale[1],
+        "scale_columns": pair.grid.scale[2],
+        "rows": pair.hr.shape[0],
+        "columns": pair.hr.shape[1],
+        "seconds": seconds,
+        **measure(window.forward(result), pair.hr, pair.body, pair.border, window.width)._asdict(),
+    }

@@ -1,0 +1,317 @@
+"""Pictures: a preview of before and after, and methods beside the truth with their errors in the scan's unit.
+
+Pillow and matplotlib are imported when something is drawn. No picture carries a text from a file's header.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from .files import atomic_path
+from .intensity import HU_WINDOW, Window, window_for
+from .metrics import body_mask, inner, psnr
+from .volume import FloatImage, Mask, Volume
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+    from matplotlib.image import AxesImage
+    from PIL import Image
+
+PANEL = 512
+"""Pixels along the longer side of a preview's panels, about."""
+
+ROI_SHARE = 0.22
+"""Side of the region of interest, as a share of the image's."""
+
+_MARGIN, _LINE, _TEXT = 16, 26, 17
+_ACCENT = "#d1495b"
+
+
+class Display(NamedTuple):
+    """How values become grey: `low` black, `high` white, and what that window is called."""
+
+    low: float
+    high: float
+    name: str
+
+    def grey(self, values: FloatImage) -> FloatImage:
+        """Values as 0…1, clipped."""
+        grey = np.clip((values - self.low) / (self.high - self.low), 0, 1)
+        return np.asarray(grey, dtype=np.float32)
+
+
+class Region(NamedTuple):
+    """A rectangle, as shares of an image's height and width; the same place in images of any size."""
+
+    top: float
+    left: float
+    height: float
+    width: float
+
+    def cut(self, image: FloatImage) -> FloatImage:
+        """The pixels whose centres lie in it."""
+        rows, columns = image.shape
+        return image[
+            math.ceil(self.top * rows - 0.5) : max(1, math.ceil((self.top + self.height) * rows - 0.5)),
+            math.ceil(self.left * columns - 0.5) : max(
+                1, math.ceil((self.left + self.width) * columns - 0.5)
+            ),
+        ]
+
+
+SOFT_TISSUE = Display(-160.0, 240.0, "soft tissue, -160 to 240 HU")
+LUNG = Display(-1350.0, 150.0, "lung, -1350 to 150 HU")
+
+
+def display_for(values: FloatImage, unit: str, window: Window) -> Display:
+    """The window a reader would choose: lung where it fills the body, else soft tissue; for MR the intensity map's.
+
+    Args:
+        values: (H, W) in the scan's unit.
+        unit: "HU" or "".
+        window: the volume's intensity map.
+    """
+    if unit != "HU":
+        return Display(window.low, window.high, f"{window.low:.4g} to {window.high:.4g}")
+    body = values[body_mask(HU_WINDOW.forward(values))]
+    aerated = float(np.mean((body > -980) & (body < -600))) if body.size else 0.0
+    return LUNG if aerated > 0.1 else SOFT_TISSUE
+
+
+def most_detailed(grey: FloatImage, share: float = ROI_SHARE) -> Region:
+    """The square-ish region with the most edges, many small ones before a few strong.
+
+    Args:
+        grey: (H, W), 0…1.
+        share: side of the region, of the image's.
+    """
+    down, across = (
+        np.gradient(grey.astype(np.float64)) if min(grey.shape) > 1 else (np.zeros(grey.shape),) * 2
+    )
+    edges = np.minimum(np.hypot(down, across), 0.15)
+    rows, columns = (max(1, round(share * size)) for size in grey.shape)
+    sums = np.pad(edges, ((1, 0), (1, 0))).cumsum(0).cumsum(1)
+    inside = sums[rows:, columns:] - sums[:-rows, columns:] - sums[rows:, :-columns] + sums[:-rows, :-columns]
+    top, left = np.unravel_index(int(inside.argmax()), inside.shape)
+    height, width = grey.shape
+    return Region(int(top) / height, int(left) / width, rows / height, columns / width)
+
+
+def around(body: Mask, border: float = 0.03) -> Region:
+    """The part of an image that holds the body, with a border; everything where there is none."""
+    if not body.any():
+        return Region(0.0, 0.0, 1.0, 1.0)
+    edges = []
+    for axis in (1, 0):
+        found = np.flatnonzero(body.any(axis=axis)) / body.shape[1 - axis]
+        first = max(0.0, float(found[0]) - border)
+        edges.append((first, min(1.0, float(found[-1]) + border) - first))
+    (top, height), (left, width) = edges
+    return Region(top, left, height, width)
+
+
+def before_after(
+    volume: Volume, result: Volume, path: Path, *, k: int | None = None, force: bool = False
+) -> None:
+    """A preview of one slice as PNG: the input's pixels as they are beside the result, whole and enlarged.
+
+    Args:
+        volume, result: with the same slices.
+        path: of the PNG.
+        k: slice; the middle one where None.
+        force: replace what is there.
+
+    Raises:
+        OutputError: the picture cannot be written there.
+    """
+    from PIL import Image, ImageDraw, ImageFont
+
+    k = len(volume.slices) // 2 if k is None else k
+    before, after = volume.slices[k].values, result.slices[k].values
+    display = display_for(after, volume.unit, window_for(volume))
+    region = most_detailed(display.grey(after))
+    panel = _panel_size(region.cut(after), result)
+    width, height = panel
+    picture = Image.new("RGB", (2 * width + 3 * _MARGIN, 2 * (height + _MARGIN + _LINE) + _MARGIN), "white")
+    draw, font = ImageDraw.Draw(picture), ImageFont.load_default(_TEXT)
+    names = ("Before", f"After, {result.derivation.model}" if result.derivation else "After")
+    for n, (name, image, owner) in enumerate(zip(names, (before, after), (volume, result), strict=True)):
+        left, top = _MARGIN + n * (width + _MARGIN), _MARGIN + _LINE
+        draw.text((left, _MARGIN), f"{name}: {_size(owner)}", "black", font)
+        picture.paste(_panel(display.grey(image), panel), (left, top))
+        draw.rectangle(_box(region, panel, left, top), outline=_ACCENT, width=2)
+        below = top + height + _MARGIN
+        picture.paste(_panel(display.grey(region.cut(image)), panel), (left, below))
+        draw.rectangle((left, below, left + width - 1, below + height - 1), outline=_ACCENT, width=2)
+    note = f"Slice {k + 1} of {len(volume.slices)}; window: {display.name}. Research use only."
+    draw.text((_MARGIN, picture.height - _LINE - 4), note, "#555555", font)
+    with atomic_path(path, force=force) as temporary:
+        picture.save(temporary)
+
+
+def comparison(
+    lr: FloatImage,
+    images: Mapping[str, FloatImage],
+    hr: FloatImage,
+    path: Path,
+    window: Window = HU_WINDOW,
+    unit: str = "HU",
+    *,
+    display: Display | None = None,
+    region: Region | None = None,
+    aspect: float = 1.0,
+    title: str = "",
+    force: bool = False,
+) -> None:
+    """A figure: input, every method and the truth, whole and enlarged, and each method's error with a colour bar.
+
+    Args:
+        lr: (H, W) in the scan's unit.
+        images: method to (H', W'), in the scan's unit.
+        hr: (H', W'), the truth.
+        path: of the figure; PNG, PDF or SVG by its suffix.
+        window: intensity map, for the PSNR.
+        unit: "HU" or "".
+        display: grey window; chosen by `display_for` where None.
+        region: what is enlarged; the most detailed where None.
+        aspect: dy/dx of the truth's pixels.
+        force: replace what is there.
+
+    Raises:
+        OutputError: the figure cannot be written there.
+    """
+    from matplotlib.figure import Figure
+
+    display = display or display_for(hr, unit, window)
+    region = region or most_detailed(display.grey(hr))
+    border = math.ceil(max(n / m for n, m in zip(hr.shape, lr.shape, strict=True)))
+    body = body_mask(window.forward(hr))
+    judged = inner(body, border) if body.any() else np.ones_like(inner(body, border))
+    view = around(body)
+    errors = {name: image - hr for name, image in images.items()}
+    judged_errors = {name: np.abs(inner(error, border)[judged]) for name, error in errors.items()}
+    limit = _round_up(max(float(np.percentile(error, 97)) for error in judged_errors.values()))
+    columns = len(images) + 2
+    tall = aspect * (view.height * hr.shape[0]) / (view.width * hr.shape[1])
+    closer = aspect * (region.height * hr.shape[0]) / (region.width * hr.shape[1])
+    figure = Figure(
+        (2.5 * columns, 2.5 * (2 * tall + closer) + (1.1 if title else 0.85)), dpi=150, facecolor="white"
+    )
+    figure.set_layout_engine("constrained", h_pad=0.03, w_pad=0.03, hspace=0.01, wspace=0.01)
+    panels = figure.subplots(3, columns, squeeze=False, height_ratios=[tall, closer, tall])
+    shown = {"input": lr, **images, "reference": hr}
+    for column, (name, image) in enumerate(shown.items()):
+        above, middle, below = panels[:, column]
+        for axes, part in ((above, view), (middle, region)):
+            _grey(axes, image, hr.shape, display, aspect)
+            _show_only(axes, part, hr.shape)
+        _frame(above, middle, region, hr.shape)
+        above.set_title(_heading(name, image, hr, window, border), fontsize=9)
+        if name not in errors:
+            below.axis("off")
+            continue
+        mappable = below.imshow(
+            errors[name], cmap="RdBu_r", vmin=-limit, vmax=limit, aspect=aspect,
+            extent=(0, hr.shape[1], hr.shape[0], 0),
+        )  # fmt: skip
+        _bare(below)
+        _show_only(below, view, hr.shape)
+        below.set_title(f"body MAE {float(judged_errors[name].mean()):.1f} {unit}".rstrip(), fontsize=9)
+    _colour_bar(figure, panels[2, -1], mappable, unit)
+    panels[2, 0].text(
+        0.0, 0.98, f"Grey: {display.name}.\nFrame: enlarged below.\nColour: method minus\nreference, {unit or 'units'}.",
+        va="top", fontsize=9, color="#333333", transform=panels[2, 0].transAxes,
+    )  # fmt: skip
+    if title:
+        figure.suptitle(title, fontsize=11)
+    with atomic_path(path, force=force) as temporary:
+        figure.savefig(temporary)
+
+
+def _heading(name: str, image: FloatImage, hr: FloatImage, window: Window, border: int) -> str:
+    if image.shape != hr.shape or image is hr:
+        return f"{name}\n{image.shape[1]}×{image.shape[0]}"
+    return f"{name}\nPSNR {psnr(window.forward(image), window.forward(hr), border):.2f} dB"
+
+
+def _grey(axes: Axes, image: FloatImage, shape: tuple[int, ...], display: Display, aspect: float) -> None:
+    """An image of any size over the truth's field of view, its pixels as they are where it is enlarged."""
+    axes.imshow(
+        image, cmap="gray", vmin=display.low, vmax=display.high, aspect=aspect,
+        extent=(0, shape[1], shape[0], 0), interpolation="nearest" if image.shape != shape else "auto",
+    )  # fmt: skip
+    _bare(axes)
+
+
+def _bare(axes: Axes) -> None:
+    axes.set_xticks([])
+    axes.set_yticks([])
+    for spine in axes.spines.values():
+        spine.set_visible(False)
+
+
+def _frame(whole: Axes, enlarged: Axes, region: Region, shape: tuple[int, ...]) -> None:
+    from matplotlib.patches import Rectangle
+
+    corner = (region.left * shape[1], region.top * shape[0])
+    size = (region.width * shape[1], region.height * shape[0])
+    whole.add_patch(Rectangle(corner, *size, fill=False, edgecolor=_ACCENT, linewidth=1.2))
+    for spine in enlarged.spines.values():
+        spine.set_visible(True)
+        spine.set_edgecolor(_ACCENT)
+
+
+def _show_only(axes: Axes, region: Region, shape: tuple[int, ...]) -> None:
+    axes.set_xlim(region.left * shape[1], (region.left + region.width) * shape[1])
+    axes.set_ylim((region.top + region.height) * shape[0], region.top * shape[0])
+
+
+def _colour_bar(figure: Figure, beside: Axes, mappable: AxesImage, unit: str) -> None:
+    place = beside.inset_axes((0.02, 0.05, 0.09, 0.9))
+    bar = figure.colorbar(mappable, cax=place, extend="both")
+    bar.set_label(f"error, {unit}" if unit else "error, scan's unit", fontsize=9)
+    bar.ax.tick_params(labelsize=8)
+
+
+def _round_up(value: float) -> float:
+    """The next of 1, 2, 3, 5, 10, 20, … above `value`; for a colour bar's ends."""
+    if value <= 0:
+        return 1.0
+    power = 10.0 ** math.floor(math.log10(value))
+    return next(power * step for step in (1, 2, 3, 5, 10) if power * step >= value)
+
+
+def _panel_size(image: FloatImage, owner: Volume) -> tuple[int, int]:
+    """Width and height in the proportions of the field of view, a whole multiple of the image's where it is small."""
+    high, wide = (owner.geometry.size[n] * owner.spacing[n] for n in (1, 2))
+    longest = max(image.shape)
+    longest = longest * max(1, round(PANEL / longest)) if longest < PANEL else PANEL
+    return max(1, round(longest * min(1, wide / high))), max(1, round(longest * min(1, high / wide)))
+
+
+def _panel(grey: FloatImage, size: tuple[int, int]) -> Image.Image:
+    """Pixels as they are where enlarged, averaged where shrunk."""
+    from PIL import Image
+
+    image = Image.fromarray(np.rint(255 * grey).astype(np.uint8))
+    shrunk = size[0] < image.width or size[1] < image.height
+    return image.resize(size, Image.Resampling.BOX if shrunk else Image.Resampling.NEAREST)
+
+
+def _box(region: Region, size: tuple[int, int], left: int, top: int) -> tuple[float, float, float, float]:
+    x, y = left + region.left * size[0], top + region.top * size[1]
+    return x, y, x + region.width * size[0], y + region.height * size[1]
+
+
+def _size(volume: Volume) -> str:
+    _, rows, columns = volume.geometry.size
+    spacing = f", {volume.spacing[1]:.3g} mm" if volume.geometry.known else ""
+    if volume.geometry.known and abs(volume.spacing[1] - volume.spacing[2]) > 1e-3 * volume.spacing[1]:
+        spacing = f", {volume.spacing[1]:.3g} x {volume.spacing[2]:.3g} mm"
+    return f"{columns} x {rows}{spacing}"

@@ -1,0 +1,88 @@
+"""Which slices are measured, under which names, and the log of looks at a test set."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from scans import dicom_series
+
+from mesr import evaluate, prepare, testset
+from mesr.errors import UsageError
+from mesr.inference import Options
+from mesr.intensity import HU_WINDOW, Window
+from mesr.models.weights import Card
+from mesr.volume import Slice
+
+CONFIGS = Path(__file__).parents[1] / "configs"
+
+
+def specified(folder: Path, text: str) -> testset.EvaluationSpec:
+    path = folder / "spec.yaml"
+    path.write_text(text)
+    return testset.specification(path)
+
+
+def test_sites_and_patients_are_ranges_of_numbers() -> None:
+    scan = testset.MeasuredScan(
+        "x", "CT", sites={"pelvis": [0, 9], "liver": [10, 19]}, patients={"a": [0, 14], "b": [15, 30]}
+    )
+    assert [scan.place(n) for n in (3, 12, 16)] == [("pelvis", "a"), ("liver", "a"), ("liver", "b")]
+    assert scan.place(25) is None
+    assert testset.MeasuredScan("folder/x", "CT").place(7) == ("all", "x")
+
+
+def test_every_look_at_a_test_set_is_logged(tmp_path: Path) -> None:
+    dicom_series(tmp_path / "scan", size=(1, 48, 48))
+    text = "split: test\nlooks: log/looks.csv\nscans: [{path: scan, modality: CT, patient: p}]\n"
+    spec = specified(tmp_path, text)
+    for command in ("mesr evaluate one", "mesr evaluate two"):
+        evaluate.run(
+            ["nearest"], spec, tmp_path / "out", scales=["2"], options=Options(device="cpu"), command=command
+        )
+    lines = (tmp_path / "log" / "looks.csv").read_text().splitlines()
+    assert lines[0] == "date,commit,command"
+    assert [line.split(",")[2] for line in lines[1:]] == ["mesr evaluate one", "mesr evaluate two"]
+
+
+def test_a_test_set_without_a_log_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="log"):
+        specified(tmp_path, "split: test\nscans: [{path: scan, modality: CT}]\n")
+
+
+def test_a_network_is_not_measured_on_what_it_was_trained_on() -> None:
+    spec = testset.EvaluationSpec([testset.MeasuredScan("train/A", "CT", patient="p")])
+    card = Card("seen-1", {}, "0", {"data": [{"id": "A"}]})
+    with pytest.raises(UsageError, match="trained on"):
+        testset.assert_unseen(spec, [card])
+    testset.assert_unseen(spec, [Card("unseen-1", {}, "0", {"data": [{"id": "B"}]})])
+
+
+def test_padding_and_impossible_values_count_as_air() -> None:
+    values = np.array([[40.0, -3024.0], [500.0, -1500.0]], dtype=np.float32)
+    padding = np.array([[False, False], [True, False]])
+    ct = testset.counted_air(Slice(values, padding), "HU", HU_WINDOW)
+    np.testing.assert_array_equal(ct, [[40, -1024], [-1024, -1024]])
+    mr = testset.counted_air(Slice(values, padding), "", Window(10, 90))
+    np.testing.assert_array_equal(mr, [[40, -3024], [10, -1500]])
+
+
+def test_no_scan_of_the_committed_sets_is_in_two_splits() -> None:
+    trained, _ = prepare.specification(CONFIGS / "scans.yaml")
+    paths = {"test": set(), "val": set()}
+    for split in paths:
+        spec = testset.specification(CONFIGS / f"{split}.yaml")
+        assert spec.split == split
+        paths[split] = {scan.path for scan in spec.scans}
+    learnt = {scan.path for scan in trained.scans if scan.split == "train"}
+    judged = {scan.path for scan in trained.scans if scan.split == "val"}
+    assert not paths["test"] & (learnt | judged | paths["val"])
+    assert not paths["val"] & learnt
+    assert paths["val"] == judged
+
+
+def test_the_committed_sets_name_scans_that_are_there(shared_data: Path) -> None:
+    for split in ("test", "val"):
+        spec = testset.specification(CONFIGS / f"{split}.yaml")
+        assert all((shared_data / scan.path).exists() for scan in spec.scans)
