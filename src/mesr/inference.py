@@ -225,10 +225,10 @@ def check_scale(model: SuperResolver, card: Card, grid: Grid) -> None:
         scale = float(axis.scale)
         if axis.is_identity and grid.is_identity:
             continue
-        if scale < 1 and card.modalities:
+        if scale < 1 and not model.scales.covers(scale):
             raise UsageError(
                 "coarser",
-                f"The network {card.name} does not shrink (scale {scale:.4g}).",
+                f"The model {card.name} does not shrink (scale {scale:.4g}).",
                 "Use --model bicubic.",
             )
 

@@ -1,0 +1,63 @@
+"""The command line: thin, quick to start, and never a traceback.
+
+Commands import what they use when they run, so that `mesr --help` loads neither torch nor pydicom.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import logging
+import sys
+import warnings
+from typing import Annotated
+
+import typer
+
+from .. import __version__
+from .console import debugging, out
+from .demo import demo
+from .look import info, models
+from .training import evaluate, prepare, train
+from .upscale import upscale
+
+app = typer.Typer(
+    name="mesr",
+    help="Super-resolution for radiology images at any magnification. Research use only, not for diagnosis.",
+    epilog="Exit status: 0 done, 1 a bug of mesr, 2 usage, 3 all inputs refused, 4 some refused.",
+    no_args_is_help=True,
+    add_completion=False,
+    # A pretty traceback prints local variables, and with them patient data.
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+for command in (upscale, info, models, prepare, train, evaluate, demo):
+    app.command()(command)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        out.print(f"mesr {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and stop.")
+    ] = False,
+) -> None:
+    """Options of every command."""
+
+
+def main() -> None:
+    """The `mesr` program."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            with contextlib.suppress(OSError):
+                stream.reconfigure(errors="replace")
+    if not debugging():
+        # Libraries warn with values from the file in the text.
+        warnings.simplefilter("ignore")
+        logging.disable(logging.CRITICAL)
+    app()

@@ -1,0 +1,234 @@
+"""`mesr prepare`, `mesr train` and `mesr evaluate`: a network on one's own scans, and what it is worth."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from ..errors import UsageError
+from ..files import atomic_path
+from .console import INTERRUPTED, door, err, out, shown
+
+if TYPE_CHECKING:
+    from ..inference import Options
+    from ..progress import Progress, Reporter
+    from ..results import Row
+
+Modalities = Literal["ct", "mr"]
+Precisions = Literal["auto", "float32", "bf16"]
+
+
+@door
+def prepare(
+    inputs: Annotated[
+        list[Path], typer.Argument(metavar="SCAN…", help="One SPEC.yaml, or scans: one patient each.")
+    ],
+    output: Annotated[Path, typer.Option("-o", "--output", help="Folder of the training set.")],
+    modality: Annotated[
+        Modalities | None, typer.Option(case_sensitive=False, help="Of the scans; a SPEC.yaml says it.")
+    ] = None,
+    val: Annotated[
+        float, typer.Option(min=0.0, max=0.9, help="Share of the scans kept to validate on.")
+    ] = 0.1,
+    force: Annotated[bool, typer.Option("--force", help="Replace a set that is there.")] = False,
+) -> None:
+    """Make a training set: body-cropped slices and a manifest without patient data."""
+    from .. import prepare as preparing
+    from ..upscaling import modality_of
+
+    if len(inputs) == 1 and inputs[0].suffix.lower() in (".yaml", ".yml"):
+        spec, root = preparing.specification(inputs[0])
+    elif modality is None:
+        raise UsageError("modality-needed", "Scans need their modality.", "Add --modality ct or mr.")
+    else:
+        spec, root = preparing.of_paths(inputs, modality_of(modality), val)
+    done = 0
+
+    def on_scan(_: str, count: int) -> None:
+        nonlocal done
+        done += 1
+        out.print(f"scan {done} of {len(spec.scans)}: {count} slices")
+
+    preparing.prepare(spec, root, output, force=force, on_scan=on_scan)
+    held = sum(scan.split == "val" for scan in spec.scans)
+    out.print(f"{shown(output)}: {len(spec.scans) - held} scans to train on, {held} to validate on.")
+    if not held:
+        out.print(
+            "note: nothing is kept to validate on, which training needs; give more scans or a larger --val."
+        )
+
+
+@door
+def train(
+    config: Annotated[Path, typer.Argument(metavar="CONFIG.yaml", help="Of the training run.")],
+    overrides: Annotated[
+        list[str] | None, typer.Argument(metavar="key=value…", help="Such as steps=5000 out=runs/mine.")
+    ] = None,
+    start: Annotated[
+        str | None, typer.Option("--from", metavar="WEIGHTS", help="Fine-tune these weights.")
+    ] = None,
+) -> None:
+    """Train a network; the same command goes on where a stopped run was."""
+    from .. import config as configuration
+    from ..recipe import TrainConfig
+
+    given = list(overrides or ())
+    if start is not None:
+        given.append(f"start={json.dumps(start)}")
+    settings = configuration.load(TrainConfig, config, given)
+    from .. import train as training
+
+    try:
+        with reporter() as report:
+            path = training.train(settings, report)
+    except KeyboardInterrupt:
+        out.print("Stopped; the checkpoint is saved. The same command goes on from it.")
+        raise typer.Exit(INTERRUPTED) from None
+    out.print(f"weights: {shown(path)}")
+
+
+@contextmanager
+def reporter() -> Iterator[Reporter]:
+    """A progress bar with the time left on a terminal, plain lines elsewhere."""
+    from ..progress import plain_lines
+
+    if not err.is_terminal:
+        yield plain_lines()
+        return
+    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn
+    from rich.progress import Progress as Bar
+
+    columns = (
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("loss {task.fields[loss]:.5f}, {task.fields[left]} left"),
+    )
+    with Bar(*columns, console=err) as bar:
+        task = bar.add_task("", total=None, loss=float("nan"), left="?")
+
+        def report(progress: Progress) -> None:
+            minutes = f"{progress.seconds_left / 60:.0f} min"
+            bar.update(task, completed=progress.step, total=progress.steps, loss=progress.loss, left=minutes)
+            if progress.scores is not None:
+                scores = ", ".join(f"{key} {value:.2f}" for key, value in progress.scores.items())
+                err.print(f"step {progress.step}: PSNR {scores}")
+
+        yield report
+
+
+@door
+def evaluate(
+    output: Annotated[
+        Path, typer.Option("-o", "--output", help="Folder of results.csv, which is added to, and tables.md.")
+    ],
+    inputs: Annotated[
+        list[Path] | None,
+        typer.Argument(
+            metavar="SCAN…", help="One SPEC.yaml, or scans to shrink and restore: one patient each."
+        ),
+    ] = None,
+    models: Annotated[
+        str | None,
+        typer.Option(help="Comma list; without it the shipped weights, bicubic, bspline3 and sinc."),
+    ] = None,
+    scales: Annotated[str, typer.Option(help="Comma list.")] = "1.5,2,2.5,3,3.5,4",
+    pairs: Annotated[
+        tuple[Path, Path] | None,
+        typer.Option(metavar="LR HR", help="A coarse and a fine scan of one thing, rather than shrinking."),
+    ] = None,
+    modality: Annotated[
+        Modalities | None, typer.Option(case_sensitive=False, help="Of scans that do not say it.")
+    ] = None,
+    degradation: Annotated[str, typer.Option(help="How references are shrunk.")] = "bicubic",
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps.")] = "auto",
+    precision: Annotated[Precisions, typer.Option(help="Of the convolutions.")] = "auto",
+) -> None:
+    """Measure models against the truth: results.csv and a table for each site and scale."""
+    if (pairs is None) == (not inputs):
+        raise UsageError("nothing-to-measure", "Either scans or --pairs LR HR are needed.")
+    from .. import tables
+    from ..inference import Options
+    from ..models import weights
+
+    names = _listed(models) if models else [*weights.shipped(), "bicubic", "bspline3", "sinc"]
+    options = Options(device=device, precision=precision)
+    with bar("slices") as tell:
+        if pairs is not None:
+            rows = _pair(pairs, names, modality, output, options, tell)
+        else:
+            rows = _scans(inputs or [], names, _listed(scales), modality, output, degradation, options, tell)
+    text = tables.report(rows)
+    with atomic_path(output / "tables.md", force=True) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+    out.print(text.rstrip())
+    out.print(f"{shown(output / 'results.csv')}: {len(rows)} rows")
+
+
+def _scans(
+    inputs: list[Path],
+    models: list[str],
+    scales: list[str],
+    modality: str | None,
+    output: Path,
+    degradation: str,
+    options: Options,
+    tell: Callable[[int, int], None],
+) -> list[Row]:
+    from .. import evaluate as evaluation
+    from .. import testset
+    from ..upscaling import modality_of
+
+    if len(inputs) == 1 and inputs[0].suffix.lower() in (".yaml", ".yml"):
+        spec = testset.specification(inputs[0])
+    elif modality is None:
+        raise UsageError("modality-needed", "Scans need their modality.", "Add --modality ct or mr.")
+    else:
+        spec = testset.of_paths(inputs, modality_of(modality))
+    asked = f"mesr evaluate {inputs[0].name} --models {','.join(models)} --scales {','.join(scales)}"
+    return evaluation.run(
+        models, spec, output, scales=scales, degradation=degradation, options=options,
+        command=asked, on_slice=lambda done, count, _: tell(done, count),
+    )  # fmt: skip
+
+
+def _pair(
+    pairs: tuple[Path, Path],
+    models: list[str],
+    modality: str | None,
+    output: Path,
+    options: Options,
+    tell: Callable[[int, int], None],
+) -> list[Row]:
+    from ..io import read
+    from ..pairs import evaluate_pairs
+    from ..results import ResultsFile
+    from ..upscaling import identified
+
+    lr, hr = (identified(read(path), modality) for path in pairs)
+    rows = evaluate_pairs(lr, hr, models, options=options, on_slice=tell)
+    file = ResultsFile(output / "results.csv")
+    for row in rows:
+        if row.key not in file.known:
+            file.add(row)
+    return rows
+
+
+def _listed(text: str) -> list[str]:
+    return [part.strip() for part in text.split(",") if part.strip()]
+
+
+@contextmanager
+def bar(unit: str) -> Iterator[Callable[[int, int], None]]:
+    """A progress bar on a terminal, nothing elsewhere; give it what is done and how much there is."""
+    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+    from rich.progress import Progress as Bar
+
+    columns = (TextColumn(unit), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Bar(*columns, console=err, transient=True, disable=not err.is_terminal) as progress:
+        task = progress.add_task("", total=None)
+        yield lambda done, count: progress.update(task, completed=done, total=count)

@@ -1,0 +1,164 @@
+"""`mesr upscale`: studies in, super-resolved studies out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from .console import door, err, numbers, out, show, shown, tell
+
+if TYPE_CHECKING:
+    from ..io import Item
+    from ..job import Outcome
+
+Modalities = Literal["ct", "mr"]
+Precisions = Literal["auto", "float32", "bf16"]
+
+
+@door
+def upscale(
+    inputs: Annotated[
+        list[Path],
+        typer.Argument(metavar="INPUT…", help="Files, folders or zips; every study in them is done."),
+    ],
+    output: Annotated[
+        Path,
+        typer.Option(
+            "-o",
+            "--output",
+            help="The file of a single result where the name ends in .nii, .nii.gz, .nrrd, .mha, .npy, .png or "
+            ".dcm; else a folder, in which each result has a file or folder of its own.",
+        ),
+    ],
+    scale: Annotated[
+        str | None, typer.Option(help="Magnification: 2.5, 5/2, or 1.3x2.2 for rows and columns.")
+    ] = None,
+    spacing: Annotated[str | None, typer.Option(help="Pixel spacing wanted, mm; the nearest size.")] = None,
+    size: Annotated[str | None, typer.Option(help="Pixels wanted: 1024, or 1024x768 rows x columns.")] = None,
+    exact_spacing: Annotated[
+        bool, typer.Option("--exact-spacing", help="Keep the spacing exactly, rather than the field of view.")
+    ] = False,
+    downsample: Annotated[
+        bool, typer.Option("--downsample", help="Allow a result coarser than the input.")
+    ] = False,
+    model: Annotated[
+        str,
+        typer.Option(help="auto chooses by modality; else a name from `mesr models` or a .safetensors file."),
+    ] = "auto",
+    modality: Annotated[
+        Modalities | None,
+        typer.Option(case_sensitive=False, help="For files that do not say it (NIfTI, NRRD, npy, PNG)."),
+    ] = None,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps.")] = "auto",
+    precision: Annotated[Precisions, typer.Option(help="Of the convolutions.")] = "auto",
+    format: Annotated[
+        str | None,
+        typer.Option(help="dicom, nifti, nrrd, mha, npy or png; without it the input's, or the name's."),
+    ] = None,
+    preview: Annotated[
+        bool, typer.Option("--preview", help="Draw before and after beside each result (.preview.png).")
+    ] = False,
+    report: Annotated[
+        Path | None, typer.Option(help="Write what was done as JSON, without patient data.")
+    ] = None,
+    force: Annotated[bool, typer.Option("--force", help="Replace results that are there.")] = False,
+    keep_private: Annotated[
+        bool,
+        typer.Option("--keep-private", help="Keep private DICOM attributes, which may hold patient data."),
+    ] = False,
+) -> None:
+    """Super-resolve studies at any magnification. Research use only, not for diagnosis."""
+    from ..files import check_target
+    from ..grid import Target
+
+    target = Target.of(
+        scale=scale, spacing=spacing, size=size, exact_spacing=exact_spacing, downsample=downsample
+    )
+    if report is not None:
+        check_target(report, force=force)
+    # Only now what takes a second to import.
+    from .. import job
+    from .. import report as reports
+    from ..inference import Options
+
+    compute = Options(device=device, precision=precision)
+    settings = job.Settings(model, modality, format, force, keep_private, preview, compute)
+    found = job.discover(inputs, output)
+    tell(found.notes, indent="")
+    outcomes: list[Outcome] = []
+    try:
+        with progress_bar() as bar:
+            for outcome in job.run_all(
+                found, target, output, settings, on_start=bar.start, on_slice=bar.slice
+            ):
+                outcomes.append(outcome)
+                bar.clear()
+                describe(outcome)
+    finally:
+        # Also of a run that was interrupted: what is in it was done.
+        if report is not None:
+            reports.write(report, outcomes, found.notes, force=force)
+    if len(outcomes) > 1:
+        done = sum(outcome.status == "done" for outcome in outcomes)
+        out.print(f"{done} of {len(outcomes)} done.")
+    raise typer.Exit(job.exit_code(outcomes))
+
+
+def describe(outcome: Outcome) -> None:
+    """One study's fate: what came of it, or why nothing did."""
+    name = f"{outcome.label} ({outcome.id})"
+    if outcome.error is not None:
+        show(outcome.error, name)
+        return
+    made, after = outcome.derivation, outcome.after
+    assert made is not None
+    assert after is not None
+    assert outcome.output is not None
+    rows, columns = after.size[1:]
+    spacing = f", {numbers(after.spacing[1:])} mm" if after.known else ""
+    out.print(f"{name} → {shown(outcome.output)}")
+    out.print(
+        f"  {made.model}, {made.requested}: effective scale {numbers(dict.fromkeys(made.grid.scale[1:]))},"
+        f" {columns}×{rows} pixels{spacing}, {outcome.seconds['total']:.1f} s"
+    )
+    if outcome.residual is not None:
+        unit = f" {outcome.unit}" if outcome.unit else ""
+        out.print(f"  shrunk again it differs from the input by at most {outcome.residual:.3g}{unit}")
+    if outcome.preview is not None:
+        out.print(f"  before and after: {shown(outcome.preview)}")
+    tell(outcome.notes)
+
+
+class Bar:
+    """Progress over slices on a terminal; silent elsewhere."""
+
+    def __init__(self) -> None:
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+        self.progress = Progress(*columns, console=err, transient=True, disable=not err.is_terminal)
+        self._task = self.progress.add_task("", total=None, visible=False)
+
+    def start(self, item: Item) -> None:
+        """A study begins."""
+        self.progress.reset(self._task, total=item.size[0], description=item.label, visible=True)
+
+    def slice(self, done: int, count: int) -> None:
+        """So many of its slices are written."""
+        self.progress.update(self._task, completed=done, total=count)
+
+    def clear(self) -> None:
+        """Nothing is going on."""
+        self.progress.update(self._task, visible=False)
+
+
+@contextmanager
+def progress_bar() -> Iterator[Bar]:
+    """A bar on stderr while the block runs."""
+    bar = Bar()
+    with bar.progress:
+        yield bar

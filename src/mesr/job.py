@@ -1,0 +1,260 @@
+"""The one way from studies on disk to results on disk, for every door: discovery, fate, timing, outcome.
+
+`run` never raises for a study: a bad one becomes an outcome with an error, so that it does not stop the
+others. What is written is complete or not there, whatever interrupts it.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Literal
+
+from . import io
+from .errors import InternalError, MesrError, OutputError
+from .geometry import Geometry
+from .grid import Target
+from .inference import Options
+from .io import Found, Item, Refused
+from .upscaling import apply
+from .volume import Derivation, Note, Slice, Slices, Unit, Volume
+
+Status = Literal["done", "refused", "failed"]
+OnSlice = Callable[[int, int], None]
+"""Called with the slices done and their number."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How a job is done.
+
+    Attributes:
+        model: "auto", weights, an interpolator or a .safetensors file.
+        modality: "ct" or "mr" for files that do not say.
+        format: of the result; None keeps the input's, or the output name's.
+        force: replace results that are there.
+        keep_private: keep a DICOM source's private attributes.
+        preview: draw a picture of before and after beside each result.
+        compute: device, precision, tiles.
+    """
+
+    model: str = "auto"
+    modality: str | None = None
+    format: str | None = None
+    force: bool = False
+    keep_private: bool = False
+    preview: bool = False
+    compute: Options = field(default_factory=Options)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of one study. Nothing here but the paths holds a name from outside.
+
+    Attributes:
+        id, label, format: of the input, as `io.discover` gave them.
+        status: "done"; "refused", an expected `error`; "failed", a bug of ours, whose cause `error` keeps.
+        output: the file, or the folder of files, that was written.
+        outputs: the files.
+        preview: the picture, where one was asked for and drawn.
+        notes: what was noticed, with stable codes.
+        seconds: "start" (opening, loading weights), "read", "compute", "write" and "total", wall clock.
+        clipped: voxels that did not fit the stored range.
+        residual: the largest |shrunk result − input|, in `unit`; None where nothing was computed.
+        before, after: geometry of input and result.
+        derivation: model, weights id, requested text, exact grid, precision.
+    """
+
+    id: str
+    label: str
+    format: str
+    status: Status
+    output: Path | None = None
+    outputs: tuple[Path, ...] = ()
+    preview: Path | None = None
+    notes: tuple[Note, ...] = ()
+    seconds: dict[str, float] = field(default_factory=dict)
+    clipped: int = 0
+    residual: float | None = None
+    unit: Unit = ""
+    before: Geometry | None = None
+    after: Geometry | None = None
+    derivation: Derivation | None = None
+    error: MesrError | None = None
+
+
+def discover(paths: Sequence[Path], out: Path | None = None) -> Found:
+    """Every volume in `paths`, without what an earlier run may have left in `out`.
+
+    Raises:
+        OutputError: code `is-input`, `out` is one of the input folders.
+    """
+    if out is not None and any(path.is_dir() and path.resolve() == out.resolve() for path in paths):
+        raise OutputError("is-input", "The output folder is the input folder.", "Choose another folder.", out)
+    found = io.discover(paths)
+    if out is None or not any(path.resolve() in out.resolve().parents for path in paths):
+        return found
+    place = out.resolve()
+    ours = [item for item in found.items if all(place in path.resolve().parents for path in item.paths)]
+    if not ours:
+        return found
+    note = Note("earlier-results", f"{len(ours)} earlier results in the output folder were left alone.")
+    return replace(
+        found, items=[item for item in found.items if item not in ours], notes=[*found.notes, note]
+    )
+
+
+def run_all(
+    found: Found,
+    target: Target,
+    out: Path,
+    settings: Settings = Settings(),
+    *,
+    on_start: Callable[[Item], None] | None = None,
+    on_slice: OnSlice | None = None,
+) -> Iterator[Outcome]:
+    """One outcome a study, as each is finished; what discovery refused comes first.
+
+    Raises:
+        UsageError: before anything is done; code `needs-folder`, `out` names a file and there are several
+            studies; code `format`.
+    """
+    alone = len(found.items) == 1
+    places = [io.output_path(out, item, format=settings.format, alone=alone) for item in found.items]
+    yield from map(refused, found.refused)
+    for item, place in zip(found.items, places, strict=True):
+        if on_start is not None:
+            on_start(item)
+        yield run(item, target, place, settings, on_slice=on_slice)
+
+
+def run(
+    series: Item,
+    target: Target,
+    out: Path,
+    settings: Settings = Settings(),
+    *,
+    on_slice: OnSlice | None = None,
+) -> Outcome:
+    """Super-resolve one study and write it to `out` (`io.write`'s rule); an error becomes the outcome's."""
+    began = time.perf_counter()
+    outcome = Outcome(series.id, series.label, series.format, "refused")
+    try:
+        outcome = _done(series, target, out, settings, outcome, on_slice)
+    except MesrError as error:
+        outcome = replace(outcome, error=error)
+    except MemoryError:
+        memory = MesrError("memory", "There was not enough memory.", "Close other programs, or ask for less.")
+        outcome = replace(outcome, error=memory)
+    except Exception as bug:
+        outcome = replace(outcome, status="failed", error=InternalError(bug))
+    return replace(outcome, seconds=outcome.seconds | {"total": time.perf_counter() - began})
+
+
+def refused(one: Refused) -> Outcome:
+    """The outcome of what discovery refused."""
+    return Outcome(one.id, one.label, "", "refused", error=one.error)
+
+
+def exit_code(outcomes: Sequence[Outcome]) -> int:
+    """0 all done, 1 a bug of ours, 2 nothing done because what was asked for makes no sense, 3 all refused,
+    4 some refused."""
+    bad = [outcome for outcome in outcomes if outcome.status != "done"]
+    if any(outcome.status == "failed" for outcome in bad):
+        return 1
+    if not bad:
+        return 0
+    if len(bad) < len(outcomes):
+        return 4
+    return max(outcome.error.exit_code for outcome in bad if outcome.error is not None)
+
+
+def _done(
+    series: Item,
+    target: Target,
+    out: Path,
+    settings: Settings,
+    outcome: Outcome,
+    on_slice: OnSlice | None,
+) -> Outcome:
+    started = time.perf_counter()
+    volume = series.open()
+    reading = _Watched(volume.slices)
+    volume = replace(volume, slices=reading)
+    result = apply(volume, target, model=settings.model, modality=settings.modality, options=settings.compute)
+    computing = _Watched(result.slices)
+    result = replace(result, slices=computing)
+    read_before, began = reading.seconds, time.perf_counter()
+    count = len(volume.slices)
+    written = io.write(
+        result,
+        out,
+        format=settings.format,
+        force=settings.force,
+        keep_private=settings.keep_private,
+        on_slice=None if on_slice is None else lambda k: on_slice(k + 1, count),
+    )
+    # Slices are computed as they are written, and read as they are computed.
+    seconds = {
+        "start": began - started,
+        "read": reading.seconds,
+        "compute": computing.seconds - (reading.seconds - read_before),
+        "write": time.perf_counter() - began - computing.seconds,
+    }
+    notes = [*result.notes, *written.notes]
+    preview = None
+    if settings.preview:
+        preview, told = _preview(volume, result, out, settings.force)
+        notes += told
+    return replace(
+        outcome,
+        status="done",
+        output=out,
+        outputs=written.paths,
+        preview=preview,
+        notes=tuple(dict.fromkeys(notes)),
+        seconds=seconds,
+        clipped=written.clipped,
+        residual=computing.residual,
+        unit=result.unit,
+        before=volume.geometry,
+        after=result.geometry,
+        derivation=result.derivation,
+    )
+
+
+def _preview(volume: Volume, result: Volume, out: Path, force: bool) -> tuple[Path | None, list[Note]]:
+    """The picture beside the result. That it cannot be drawn takes nothing from the result."""
+    from .io.formats import WRITTEN_BY_SUFFIX, suffix_of
+    from .picture import before_after
+
+    suffix = suffix_of(out)
+    stem = out.name.removesuffix(suffix) if suffix in WRITTEN_BY_SUFFIX else out.name
+    path = out.with_name(f"{stem}.preview.png")
+    try:
+        before_after(volume, result, path, force=force)
+    except MesrError as error:
+        return None, [Note("no-preview", f"The preview could not be drawn: {error.sentence}")]
+    return path, []
+
+
+class _Watched:
+    """Slices that remember how long they took and the largest residual they came with."""
+
+    def __init__(self, slices: Slices) -> None:
+        self._slices = slices
+        self.seconds = 0.0
+        self.residual: float | None = None
+
+    def __len__(self) -> int:
+        return len(self._slices)
+
+    def __getitem__(self, k: int, /) -> Slice:
+        began = time.perf_counter()
+        found = self._slices[k]
+        self.seconds += time.perf_counter() - began
+        if found.residual is not None:
+            self.residual = max(self.residual or 0.0, found.residual)
+        return found

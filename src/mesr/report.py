@@ -1,0 +1,115 @@
+"""report.json: what a run did, for scripts and records, without patient data or absolute paths.
+
+The fields are a contract (`docs/stability.md`); `FORMAT` is raised when one changes its meaning or goes.
+"""
+
+from __future__ import annotations
+
+import json
+import platform
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from . import __version__
+from .files import atomic_path
+from .geometry import Geometry
+from .grid import Axis
+from .io.formats import suffix_of
+from .job import Outcome, exit_code
+from .volume import Note
+
+FORMAT = 1
+
+
+def write(
+    path: Path, outcomes: Sequence[Outcome], notes: Sequence[Note] = (), *, force: bool = False
+) -> None:
+    """Write the report, atomically.
+
+    Raises:
+        OutputError: it exists and `force` is not set, or it cannot be written.
+    """
+    text = json.dumps(document(outcomes, notes), indent=1, ensure_ascii=False)
+    with atomic_path(path, force=force) as temporary:
+        temporary.write_text(text + "\n", encoding="utf-8")
+
+
+def document(outcomes: Sequence[Outcome], notes: Sequence[Note] = ()) -> dict[str, Any]:
+    """The report as plain values.
+
+    Args:
+        outcomes: of a run, in order.
+        notes: of the discovery.
+    """
+    from torch import __version__ as torch_version
+
+    return {
+        "format": FORMAT,
+        "versions": {"mesr": __version__, "torch": str(torch_version), "python": platform.python_version()},
+        "finished": datetime.now(UTC).isoformat(timespec="seconds"),
+        "exit_code": exit_code(outcomes),
+        "notes": _notes(notes),
+        "studies": [study(outcome) for outcome in outcomes],
+    }
+
+
+def study(outcome: Outcome) -> dict[str, Any]:
+    """One outcome: always the same keys; what was never reached is null.
+
+    `scale` and the sizes and spacings (mm; null where the file has none) are in the order slices, rows,
+    columns. `grid` gives each axis's input pixels per output pixel and the first one's input coordinate, as
+    exact fractions.
+    """
+    made, error = outcome.derivation, outcome.error
+    axes = (made.grid.slices, made.grid.rows, made.grid.columns) if made else ()
+    return {
+        "id": outcome.id,
+        "input": outcome.label,
+        "status": outcome.status,
+        "output": output_name(outcome),
+        "files": len(outcome.outputs),
+        "model": made.model if made else None,
+        "weights_id": made.weights_id if made else None,
+        "requested": made.requested if made else None,
+        "scale": list(made.grid.scale) if made else None,
+        "before": _place(outcome.before),
+        "after": _place(outcome.after),
+        "grid": [_axis(axis) for axis in axes] or None,
+        "intensity": made.intensity if made else None,
+        "precision": made.precision if made else None,
+        "seconds": {name: round(value, 3) for name, value in outcome.seconds.items()},
+        "clipped": outcome.clipped,
+        "residual": outcome.residual,
+        "unit": outcome.unit,
+        "notes": _notes(outcome.notes),
+        "error": {"code": error.code, "sentence": error.sentence, "fix": error.fix} if error else None,
+    }
+
+
+def output_name(outcome: Outcome) -> str | None:
+    """The name under the output folder, with a star for what comes from the input's file name.
+
+    People name files after patients; a DICOM result is named by its id.
+    """
+    if outcome.output is None:
+        return None
+    name = outcome.output.name
+    if outcome.format == "dicom" and outcome.id in name:
+        return name
+    return f"*{suffix_of(outcome.output)}"
+
+
+def _place(geometry: Geometry | None) -> dict[str, Any] | None:
+    if geometry is None:
+        return None
+    return {"size": list(geometry.size), "spacing_mm": list(geometry.spacing) if geometry.known else None}
+
+
+def _axis(axis: Axis) -> dict[str, str]:
+    return {"step": str(axis.step), "start": str(axis.start)}
+
+
+def _notes(notes: Sequence[Note]) -> list[dict[str, str]]:
+    return [{"code": note.code, "text": note.text} for note in notes]

@@ -1,0 +1,217 @@
+"""The public names, and `mesr.upscale`: what is chosen for the user, and what the user is told."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from scans import dicom_series
+from tiny import tiny_weights
+
+import mesr
+from mesr.errors import UsageError, WeightsError
+from mesr.models import weights
+from mesr.upscaling import chosen, identified, plainly_hu, wording
+
+PUBLIC = """
+    ArraySlices Card Derivation Geometry GeometryInput Grid InputError MesrError MissingExtra Note OutputError
+    Slice Target TooLarge UnreadableInput UnsupportedInput UsageError Volume WeightsError Written __version__
+    load read upscale write
+"""
+
+
+def test_the_public_names_are_these_and_all_are_there() -> None:
+    assert mesr.__all__ == sorted(PUBLIC.split())
+    assert set(dir(mesr)) == set(mesr.__all__)
+    for name in mesr.__all__:
+        assert getattr(mesr, name) is not None
+
+
+def test_an_unknown_name_is_an_attribute_error() -> None:
+    with pytest.raises(AttributeError, match="upscal"):
+        _ = mesr.upscal
+
+
+@pytest.mark.parametrize("module", ["mesr", "mesr.cli", "mesr.io"])
+def test_torch_is_not_imported_before_it_is_needed(module: str) -> None:
+    code = f"import sys, {module}; mods = ('torch', 'pydicom', 'matplotlib'); print([m for m in mods if m in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+def test_three_lines_take_a_scan_from_file_to_file(tmp_path: Path) -> None:
+    scan = dicom_series(tmp_path / "in", size=(3, 12, 10))
+    sr = mesr.upscale(mesr.read(tmp_path / "in"), scale=2.5, model="sinc")
+    written = mesr.write(sr, tmp_path / "out")
+    assert sr.array.shape == (3, 30, 25)
+    assert sr.array.dtype == np.float32
+    assert sr.spacing == pytest.approx((2.5, 0.32, 0.28))
+    assert len(written.paths) == len(scan.paths)
+    back = mesr.read(tmp_path / "out")
+    np.testing.assert_allclose(back.array, sr.array, atol=0.5001)
+
+
+def test_a_path_is_read_and_loaded_weights_are_taken(tmp_path: Path) -> None:
+    dicom_series(tmp_path / "in", size=(1, 12, 10))
+    loaded = mesr.load(tiny_weights(tmp_path / "w.safetensors"))
+    by_path = mesr.upscale(tmp_path / "in", size="30x24", model=tmp_path / "w.safetensors")
+    by_hand = mesr.upscale(str(tmp_path / "in"), size=(30, 24), model=loaded)
+    assert by_path.derivation is not None
+    assert by_path.derivation.model == "tiny-1"
+    assert by_path.derivation.requested == "size 30x24"
+    np.testing.assert_array_equal(by_path.array, by_hand.array)
+
+
+def test_an_array_is_told_how_to_become_a_volume() -> None:
+    with pytest.raises(UsageError, match="ArraySlices"):
+        mesr.upscale(np.zeros((1, 4, 4)), scale=2)  # type: ignore[arg-type]
+
+
+def test_whole_numbers_with_air_and_soft_tissue_are_plainly_hu() -> None:
+    assert plainly_hu(_volume(_head()))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda hu: hu + 1024,
+        lambda hu: hu / 1024,
+        lambda hu: hu + 0.25,
+        lambda hu: np.where(hu < 0, -800, hu),
+        lambda hu: np.where(hu > -500, 1500, hu),
+        lambda hu: 2 * hu,
+        np.zeros_like,
+        lambda hu: np.full_like(hu, -3024),
+    ],
+    ids=["stored", "scaled", "fractions", "no-air", "no-tissue", "below-air", "zero", "padding"],
+)
+def test_anything_less_is_not_plainly_hu(change: object) -> None:
+    assert not plainly_hu(_volume(change(_head())))  # type: ignore[operator]
+
+
+def test_undeclared_padding_does_not_hide_that_values_are_hu() -> None:
+    values = _head()
+    values[:, :3] = -3024
+    assert plainly_hu(_volume(values))
+
+
+def test_plain_hu_are_taken_as_ct_and_that_is_told() -> None:
+    volume = identified(_volume(_head()), None)
+    assert (volume.modality, volume.unit) == ("CT", "HU")
+    assert [note.code for note in volume.notes] == ["taken-as-ct"]
+
+
+def test_a_file_that_does_not_say_needs_a_modality() -> None:
+    with pytest.raises(UsageError) as raised:
+        identified(_volume(_head() + 1024), None)
+    assert raised.value.code == "modality-needed"
+    assert identified(_volume(_head() + 1024), "mr").modality == "MR"
+    assert identified(_volume(_head() + 1024), "mr").unit == ""
+    assert identified(_volume(_head() + 1024), "CT").unit == "HU"
+
+
+def test_a_modality_against_the_file_is_refused() -> None:
+    with pytest.raises(UsageError, match="MR"):
+        identified(_volume(_head(), modality="MR"), "ct")
+
+
+def test_an_interpolator_needs_no_modality() -> None:
+    assert mesr.upscale(_volume(_head() + 1024), scale=2, model="bicubic").modality is None
+
+
+@pytest.fixture(name="shipped")
+def _shipped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder that stands in for the package's own weights."""
+    (tmp_path / "weights").mkdir()
+    monkeypatch.setattr(weights.resources, "files", lambda _: tmp_path)
+    return tmp_path / "weights"
+
+
+def test_auto_takes_the_best_shipped_weights_for_ct(shipped: Path) -> None:
+    tiny_weights(shipped / "mesr-lite-1.safetensors", "mesr-lite-1")
+    assert chosen(_volume(_head(), modality="CT")) == ("mesr-lite-1", ())
+    tiny_weights(shipped / "mesr-1.safetensors", "mesr-1")
+    assert chosen(_volume(_head(), modality="CT")) == ("mesr-1", ())
+
+
+def test_auto_takes_weights_that_know_mr_else_the_sinc_and_says_so(shipped: Path) -> None:
+    tiny_weights(shipped / "mesr-1.safetensors", "mesr-1")
+    name, notes = chosen(_volume(_head(), modality="MR"))
+    assert (name, [note.code for note in notes]) == ("sinc", ["no-mr-weights"])
+    tiny_weights(shipped / "mesr-lite-1.safetensors", "mesr-lite-1", modalities=["CT", "MR"])
+    assert chosen(_volume(_head(), modality="MR")) == ("mesr-lite-1", ())
+
+
+def test_auto_without_shipped_weights_is_a_plain_error(shipped: Path) -> None:
+    with pytest.raises(WeightsError) as raised:
+        mesr.upscale(_volume(_head(), modality="CT"), scale=2)
+    assert raised.value.code == "none-shipped"
+
+
+def test_auto_interpolates_what_is_to_be_coarser() -> None:
+    sr = mesr.upscale(_volume(_head()), scale=0.5, downsample=True)
+    assert sr.derivation is not None
+    assert sr.derivation.model == "bicubic"
+    assert "interpolated" in {note.code for note in sr.notes}
+
+
+@pytest.mark.parametrize(
+    ("scale", "spacing", "modality", "codes"),
+    [
+        (2, 0.8, "CT", set()),
+        (4, 3.9, "CT", set()),
+        (4.5, 0.8, "CT", {"outside-scale"}),
+        (2, 0.3, "CT", {"outside-spacing"}),
+        (2, 4.5, "CT", {"outside-spacing"}),
+        (2, 0.8, "MR", {"outside-modality"}),
+        (1, 0.3, "MR", set()),
+    ],
+)
+def test_use_outside_the_training_ranges_is_warned_of(
+    scale: float, spacing: float, modality: str, codes: set[str], tmp_path: Path
+) -> None:
+    model = tiny_weights(tmp_path / "w.safetensors")
+    volume = _volume(_head(), modality=modality, spacing=spacing)
+    sr = mesr.upscale(volume, scale=scale, model=model)
+    assert {note.code for note in sr.notes} == codes
+
+
+def test_ct_values_that_are_not_hu_are_warned_of(tmp_path: Path) -> None:
+    volume = _volume(_head(), modality="CT", unit="")
+    sr = mesr.upscale(volume, scale=2, model=tiny_weights(tmp_path / "w.safetensors"))
+    assert {note.code for note in sr.notes} == {"not-hu"}
+
+
+@pytest.mark.parametrize(
+    ("wanted", "text"),
+    [
+        ({"scale": 2.5}, "scale 2.5"),
+        ({"scale": "1.3x2.2"}, "scale 1.3x2.2"),
+        ({"scale": "10/3"}, "scale 10/3"),
+        ({"spacing": 0.5}, "spacing 0.5 mm"),
+        ({"spacing": "0.5", "exact_spacing": True}, "spacing 0.5 mm exactly"),
+        ({"size": 1024}, "size 1024"),
+    ],
+)
+def test_a_target_is_worded_as_a_user_would(wanted: dict[str, object], text: str) -> None:
+    assert wording(mesr.Target.of(**wanted)) == text  # type: ignore[arg-type]
+
+
+def _head() -> np.ndarray:
+    """Whole HU: air around a disk of soft tissue with a shell of bone."""
+    y, x = np.mgrid[:40, :36]
+    radius = np.hypot(y - 20, x - 18)
+    hu = np.where(radius < 12, 40.0, -1000.0)
+    hu[(radius >= 12) & (radius < 14)] = 900
+    return np.rint(hu + 10 * np.sin(3 * x))[None].astype(np.float32)
+
+
+def _volume(
+    array: np.ndarray, modality: object = None, unit: str | None = None, spacing: float = 0.8
+) -> mesr.Volume:
+    unit = unit if unit is not None else "HU" if modality == "CT" else ""
+    geometry = mesr.Geometry(array.shape, (5.0, spacing, spacing))
+    return mesr.Volume(geometry, mesr.ArraySlices(array), modality, unit)  # type: ignore[arg-type]

@@ -1,0 +1,325 @@
+"""Studies to outcomes: fates, notes, timings, the report, and that one bad study stops no other."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from pydicom import Dataset
+from scans import dicom_series
+from tiny import tiny_weights
+
+from mesr import io, job, report
+from mesr.errors import InternalError, MesrError, OutputError, UsageError, WeightsError
+from mesr.grid import Target
+from mesr.upscaling import upscale
+
+TWICE = Target.of(scale=2)
+SINC = job.Settings(model="sinc")
+
+
+def test_a_study_becomes_a_series_and_an_account_of_it(tmp_path: Path) -> None:
+    dicom_series(tmp_path / "in", size=(3, 12, 10))
+    model = tiny_weights(tmp_path / "w.safetensors")
+    (outcome,) = _all(tmp_path, Target.of(scale="2.5"), job.Settings(model=str(model)))
+    assert outcome.status == "done"
+    assert outcome.output == tmp_path / "out" / f"CT-{outcome.id}"
+    assert sorted(outcome.output.iterdir()) == sorted(outcome.outputs)
+    assert outcome.after is not None
+    assert outcome.after.size == (3, 30, 25)
+    assert outcome.derivation is not None
+    assert outcome.derivation.model == "tiny-1"
+    assert outcome.residual is not None
+    assert outcome.residual > 0
+    assert outcome.unit == "HU"
+    assert set(outcome.seconds) == {"start", "read", "compute", "write", "total"}
+    assert min(outcome.seconds.values()) >= 0
+    parts = sum(value for name, value in outcome.seconds.items() if name != "total")
+    assert parts == pytest.approx(outcome.seconds["total"], abs=0.2)
+
+
+def test_the_residual_is_the_largest_of_all_slices(tmp_path: Path) -> None:
+    array = np.zeros((3, 24, 24), np.float32)
+    array[1] = np.random.default_rng(0).normal(0, 100, (24, 24))
+    np.save(tmp_path / "in.npy", array)
+    (outcome,) = _all(tmp_path, settings=job.Settings(model="nearest"), name="in.npy")
+    sr = upscale(tmp_path / "in.npy", scale=2, model="nearest")
+    assert outcome.residual == sr.slices[1].residual
+    assert outcome.residual is not None
+    assert outcome.residual > 1
+
+
+def test_clipped_voxels_are_counted_and_noted(tmp_path: Path) -> None:
+    image = np.zeros((1, 20, 20), np.int16)
+    image[:, :, 10:] = 32_767
+    np.save(tmp_path / "in.npy", image)
+    settings = job.Settings(model="sinc", format="nifti")
+    (outcome,) = _all(tmp_path, TWICE, settings, name="in.npy")
+    assert outcome.status == "done"
+    assert outcome.clipped > 0
+
+
+def test_one_bad_study_does_not_stop_the_others(tmp_path: Path) -> None:
+    dicom_series(tmp_path / "in" / "a", series="1.2.3.1")
+    bad = dicom_series(tmp_path / "in" / "b", series="1.2.3.2", heights=(0, 1, 2, 9, 10))
+    dicom_series(tmp_path / "in" / "c", series="1.2.3.3")
+    assert bad.paths
+    (tmp_path / "in" / "d.dcm").write_bytes(b"not DICOM")
+    outcomes = _all(tmp_path)
+    assert sorted(outcome.status for outcome in outcomes) == ["done", "done", "refused", "refused"]
+    assert job.exit_code(outcomes) == 4
+    assert len(list((tmp_path / "out").iterdir())) == 2
+
+
+def test_a_slice_that_proves_unreadable_leaves_nothing(tmp_path: Path) -> None:
+    scan = dicom_series(tmp_path / "in", size=(5, 16, 20))
+    for path in scan.paths[2:]:
+        path.write_bytes(path.read_bytes()[:-100])
+    (outcome,) = _all(tmp_path)
+    assert outcome.status == "refused"
+    assert job.exit_code([outcome]) == 3
+    assert _below(tmp_path / "out") == []
+
+
+def test_a_bug_is_an_outcome_and_its_text_stays_inside(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dicom_series(tmp_path / "in")
+
+    def broken(*_: object, **__: object) -> None:
+        raise ValueError("ZZPHI^MARKER")
+
+    monkeypatch.setattr(job, "apply", broken)
+    (outcome,) = _all(tmp_path)
+    assert outcome.status == "failed"
+    assert isinstance(outcome.error, InternalError)
+    assert "ZZPHI" not in str(outcome.error)
+    assert isinstance(outcome.error.__cause__, ValueError)
+    assert job.exit_code([outcome]) == 1
+
+
+def test_what_is_there_is_kept_unless_forced(tmp_path: Path) -> None:
+    dicom_series(tmp_path / "in")
+    (first,) = _all(tmp_path)
+    (second,) = _all(tmp_path)
+    assert second.error is not None
+    assert second.error.code == "exists"
+    before = [path.stat().st_mtime_ns for path in first.outputs]
+    (third,) = _all(tmp_path, settings=job.Settings(model="sinc", force=True))
+    assert third.status == "done"
+    assert [path.stat().st_mtime_ns for path in third.outputs] != before
+
+
+def test_an_interrupt_goes_through_and_leaves_nothing_partial(tmp_path: Path) -> None:
+    dicom_series(tmp_path / "in", size=(5, 16, 20))
+    found = job.discover([tmp_path / "in"])
+
+    def stop(done: int, _: int) -> None:
+        if done == 3:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        list(job.run_all(found, TWICE, tmp_path / "out", SINC, on_slice=stop))
+    assert _below(tmp_path / "out") == []
+
+
+def test_progress_counts_every_slice(tmp_path: Path) -> None:
+    dicom_series(tmp_path / "in", size=(4, 16, 20))
+    told: list[tuple[int, int]] = []
+    found = job.discover([tmp_path / "in"])
+    list(job.run_all(found, TWICE, tmp_path / "out", SINC, on_slice=lambda *two: told.append(two)))
+    assert told == [(1, 4), (2, 4), (3, 4), (4, 4)]
+
+
+def test_the_output_folder_may_not_be_the_input_folder(tmp_path: Path) -> None:
+    dicom_series(tmp_path / "in")
+    with pytest.raises(OutputError) as raised:
+        job.discover([tmp_path / "in"], tmp_path / "in" / ".." / "in")
+    assert raised.value.code == "is-input"
+
+
+def test_earlier_results_inside_the_input_folder_are_left_alone(tmp_path: Path) -> None:
+    dicom_series(tmp_path / "study")
+    out = tmp_path / "out"
+    list(job.run_all(job.discover([tmp_path], out), TWICE, out, SINC))
+    found = job.discover([tmp_path], out)
+    assert len(found.items) == 1
+    assert "earlier-results" in {note.code for note in found.notes}
+    assert len(job.discover([out], tmp_path / "elsewhere").items) == 1
+
+
+def test_one_file_cannot_take_several_results(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        np.save(tmp_path / f"{name}.npy", np.zeros((1, 8, 8), np.float32))
+    found = job.discover([tmp_path / "a.npy", tmp_path / "b.npy"])
+    with pytest.raises(UsageError, match="folder"):
+        list(job.run_all(found, TWICE, tmp_path / "out.npy", SINC))
+    assert not (tmp_path / "out.npy").exists()
+
+
+def test_a_file_name_takes_the_one_result(tmp_path: Path) -> None:
+    dicom_series(tmp_path / "in", size=(5, 16, 20))
+    found = job.discover([tmp_path / "in"])
+    (outcome,) = job.run_all(found, TWICE, tmp_path / "deep" / "out.nii.gz", SINC)
+    assert outcome.outputs == (tmp_path / "deep" / "out.nii.gz",)
+    assert io.read(outcome.outputs[0]).geometry.size == (5, 32, 40)
+
+
+def test_a_preview_lies_beside_the_result(tmp_path: Path) -> None:
+    dicom_series(tmp_path / "in")
+    settings = job.Settings(model="sinc", preview=True)
+    (outcome,) = _all(tmp_path, settings=settings)
+    assert outcome.preview == tmp_path / "out" / f"CT-{outcome.id}.preview.png"
+    assert outcome.preview.read_bytes()[:4] == b"\x89PNG"
+    assert len(job.discover([tmp_path / "out"]).items) == 1
+
+
+@pytest.mark.parametrize(
+    ("statuses", "code"),
+    [
+        ([], 0),
+        ([None], 0),
+        ([None, "input"], 4),
+        (["input", "output"], 3),
+        (["usage"], 2),
+        (["weights", "usage"], 2),
+        (["usage", "input"], 3),
+        ([None, "usage"], 4),
+        ([None, "bug", "input"], 1),
+    ],
+)
+def test_the_exit_code_follows_from_the_fates(statuses: list[str | None], code: int) -> None:
+    errors: dict[str | None, MesrError | None] = {
+        None: None,
+        "input": MesrError("bad", "Bad."),
+        "output": OutputError("exists", "There."),
+        "usage": UsageError("target", "Nonsense."),
+        "weights": WeightsError("no-weights", "None."),
+        "bug": InternalError(ValueError()),
+    }
+    outcomes = [
+        job.Outcome(
+            "0",
+            "CT",
+            "dicom",
+            "done" if one is None else "failed" if one == "bug" else "refused",
+            error=errors[one],
+        )
+        for one in statuses
+    ]
+    assert job.exit_code(outcomes) == code
+
+
+def test_the_report_says_what_was_done_and_nothing_of_whom(tmp_path: Path) -> None:
+    scan = dicom_series(tmp_path / "in" / "ZZPHI^MARKER", size=(3, 12, 10))
+    np.save(tmp_path / "in" / "ZZPHI-MARKER.npy", np.zeros((1, 8, 8), np.float32))
+    (tmp_path / "in" / "ZZPHI.dcm").write_bytes(b"text")
+    assert scan.paths
+    outcomes = _all(tmp_path, Target.of(scale="5/3"))
+    report.write(tmp_path / "report.json", outcomes)
+    text = (tmp_path / "report.json").read_text(encoding="utf-8")
+    assert "ZZPHI" not in text
+    assert str(tmp_path) not in text
+    found = json.loads(text)
+    assert found["format"] == report.FORMAT
+    assert set(found["versions"]) == {"mesr", "torch", "python"}
+    assert found["exit_code"] == 4
+    refused, dicom, npy = found["studies"]
+    assert refused["error"]["code"] == "not-dicom"
+    assert refused["seconds"] == {}
+    assert dicom["output"] == f"CT-{dicom['id']}"
+    assert dicom["requested"] == "scale 5/3"
+    assert dicom["scale"] == pytest.approx([1, 20 / 12, 17 / 10])
+    assert dicom["grid"][1] == {"step": "3/5", "start": "-1/5"}
+    assert dicom["before"] == {"size": [3, 12, 10], "spacing_mm": [2.5, 0.8, 0.7]}
+    assert dicom["after"]["size"] == [3, 20, 17]
+    assert len(dicom["weights_id"]) == 64
+    assert npy["output"] == "*.npy"
+    assert npy["after"]["spacing_mm"] is None
+    assert refused.keys() == dicom.keys() == npy.keys()
+
+
+def test_a_report_is_not_written_over_another(tmp_path: Path) -> None:
+    (tmp_path / "report.json").write_text("kept")
+    with pytest.raises(OutputError):
+        report.write(tmp_path / "report.json", [])
+    assert (tmp_path / "report.json").read_text() == "kept"
+    report.write(tmp_path / "report.json", [], force=True)
+    assert json.loads((tmp_path / "report.json").read_text())["studies"] == []
+
+
+@pytest.mark.parametrize("shape", [(1, 1, 1), (2, 1, 7), (1, 9, 1)])
+def test_volumes_of_hardly_a_pixel_are_done(tmp_path: Path, shape: tuple[int, int, int]) -> None:
+    np.save(tmp_path / "in.npy", np.full(shape, 7, np.float32))
+    model = tiny_weights(tmp_path / "w.safetensors")
+    settings = job.Settings(model=str(model), modality="ct")
+    (outcome,) = _all(tmp_path, Target.of(scale=3), settings, name="in.npy")
+    assert outcome.status == "done"
+    result = np.load(outcome.outputs[0])
+    assert result.shape == (shape[0], 3 * shape[1], 3 * shape[2])
+    np.testing.assert_allclose(result, 7, atol=1e-3)
+
+
+@pytest.mark.parametrize("value", [-1000.0, 0.0, 3000.0])
+@pytest.mark.parametrize("modality", ["ct", "mr"])
+def test_a_constant_image_stays_constant(tmp_path: Path, value: float, modality: str) -> None:
+    np.save(tmp_path / "in.npy", np.full((1, 12, 12), value, np.float32))
+    model = tiny_weights(tmp_path / "w.safetensors")
+    settings = job.Settings(model=str(model), modality=modality)
+    (outcome,) = _all(tmp_path, Target.of(scale="1.7"), settings, name="in.npy")
+    np.testing.assert_allclose(np.load(outcome.outputs[0]), value, atol=0.01)
+
+
+def test_the_identity_gives_the_input_back(tmp_path: Path) -> None:
+    scan = dicom_series(tmp_path / "in")
+    model = tiny_weights(tmp_path / "w.safetensors")
+    (outcome,) = _all(tmp_path, Target.of(scale=1), job.Settings(model=str(model)))
+    assert outcome.output is not None
+    np.testing.assert_array_equal(io.read(outcome.output).array, scan.values)
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root writes everywhere")
+def test_an_unwritable_folder_is_refused(tmp_path: Path) -> None:
+    dicom_series(tmp_path / "in")
+    (tmp_path / "out").mkdir(mode=0o500)
+    (outcome,) = _all(tmp_path)
+    assert outcome.error is not None
+    assert outcome.error.code == "unwritable"
+
+
+def test_a_file_in_place_of_the_output_folder_is_refused(tmp_path: Path) -> None:
+    dicom_series(tmp_path / "in")
+    (tmp_path / "out").write_text("a file")
+    (outcome,) = _all(tmp_path)
+    assert outcome.error is not None
+    assert outcome.error.code == "unwritable"
+    assert (tmp_path / "out").read_text() == "a file"
+
+
+def test_private_attributes_are_kept_only_on_request(tmp_path: Path) -> None:
+    def private(data: Dataset, _: int) -> None:
+        data.private_block(0x0029, "ZZ", create=True).add_new(1, "LO", "private")
+
+    dicom_series(tmp_path / "in", edit=private)
+    sizes = {}
+    for keep in (False, True):
+        settings = job.Settings(model="sinc", keep_private=keep, force=True)
+        (outcome,) = _all(tmp_path, settings=settings)
+        sizes[keep] = sum(b"private" in path.read_bytes() for path in outcome.outputs)
+    assert sizes == {False: 0, True: 5}
+
+
+def _all(
+    tmp_path: Path, target: Target = TWICE, settings: job.Settings = SINC, name: str = "in"
+) -> list[job.Outcome]:
+    found = job.discover([tmp_path / name], tmp_path / "out")
+    outcomes: Iterator[job.Outcome] = job.run_all(found, target, tmp_path / "out", settings)
+    return list(outcomes)
+
+
+def _below(folder: Path) -> list[Path]:
+    return [path for path in folder.rglob("*") if path.is_file()] if folder.exists() else []
