@@ -37,7 +37,7 @@ MAX_PHASES = 1600
 """Distinct kernels (phases over both axes) up to which the polyphase form is the cheaper one."""
 
 BAND_BYTES = 64 << 20
-"""Hidden vectors held at a time by the reassociated form outside training."""
+"""Responses held at a time by the reassociated form outside training."""
 
 
 class Run(NamedTuple):
@@ -116,13 +116,17 @@ class MetaHead(nn.Module):
         whole = rows.size_out * columns.size_out
         return "polyphase" if phases <= min(MAX_PHASES, whole // 16) and pieces <= 16 else "reassociated"
 
-    def _hidden(self, rows: Axis, columns: Axis, oy: Tensor, ox: Tensor) -> Tensor:
+    def _hidden(self, rows: Axis, columns: Axis, oy: Offsets, ox: Offsets) -> Tensor:
         """Hidden vectors for offsets oy (A,) × ox (B,) → (A, B, hidden) float32: separable before the ReLU."""
+        first, second = self._halves(rows, columns, oy, ox)
+        return torch.relu(first[:, None] + second[None])
+
+    def _halves(self, rows: Axis, columns: Axis, oy: Offsets, ox: Offsets) -> tuple[Tensor, Tensor]:
+        """What rows (A, hidden) and columns (B, hidden) add to the hidden vectors before the ReLU."""
         weight = self.inner.weight
         constant = self.inner.bias + float(rows.step) * weight[:, 2] + float(columns.step) * weight[:, 3]
-        first = oy[:, None] * weight[:, 0] + constant
-        second = ox[:, None] * weight[:, 1]
-        return torch.relu(first[:, None] + second[None])
+        first = self._tensor(oy)[:, None] * weight[:, 0] + constant
+        return first, self._tensor(ox)[:, None] * weight[:, 1]
 
     def _tensor(self, values: Offsets) -> Tensor:
         return torch.from_numpy(values).to(self.inner.weight)
@@ -133,10 +137,9 @@ class MetaHead(nn.Module):
         batch, _, _, width = features.shape
         patches = F.unfold(features, 3, padding=1)
         source_columns = torch.from_numpy(across.pixel).to(features.device)
-        ox = self._tensor(across.offset)
         result = features.new_empty(batch, 1, rows.size_out, columns.size_out)
-        for q, (i, offset) in enumerate(zip(down.pixel.tolist(), down.offset.tolist(), strict=True)):
-            hidden = self._hidden(rows, columns, ox.new_tensor([offset]), ox)[0]
+        for q, i in enumerate(down.pixel.tolist()):
+            hidden = self._hidden(rows, columns, down.offset[q : q + 1], across.offset)[0]
             kernels = self.outer(hidden)
             taken = patches[:, :, i * width + source_columns]
             result[:, 0, q] = torch.einsum("nkp,pk->np", taken, kernels)
@@ -152,8 +155,7 @@ class MetaHead(nn.Module):
         )
         for vertical in _phase_groups(runs(rows, down), down):
             for horizontal in _phase_groups(runs(columns, across), across):
-                oy, ox = self._tensor(vertical.offsets), self._tensor(horizontal.offsets)
-                kernels = self.outer(self._hidden(rows, columns, oy, ox))
+                kernels = self.outer(self._hidden(rows, columns, vertical.offsets, horizontal.offsets))
                 kernels = kernels.view(-1, channels, 3, 3).to(features.dtype)
                 window = padded[..., vertical.window, horizontal.window]
                 maps = F.conv2d(window, kernels, stride=(vertical.stride, horizontal.stride)).float()
@@ -170,21 +172,51 @@ class MetaHead(nn.Module):
         height, width = features.shape[2:]
         weight = torch.cat([self.outer.weight.T, self.outer.bias[None]])
         weight = weight.view(-1, self.features, 3, 3).to(features.dtype)
-        vertical, horizontal = _table(down, height), _table(across, width)
-        per_row = width * vertical.shape[1] * horizontal.shape[1] * weight.shape[0] * 4
-        bands = height if torch.is_grad_enabled() else max(1, BAND_BYTES // per_row)
-        padded = F.pad(features, (1, 1, 1, 1))
-        pieces = []
-        for top in range(0, height, bands):
-            bottom = min(height, top + bands)
-            responses = F.conv2d(padded[..., top : bottom + 2, :], weight)
-            pieces.append(
-                self._products(responses, rows, columns, down, across, vertical[top:bottom], horizontal)
-            )
-        flat = torch.cat(pieces, dim=1) if len(pieces) > 1 else pieces[0]
-        into_rows = torch.from_numpy(down.pixel * vertical.shape[1] + _rank(down, vertical)).to(flat.device)
+        horizontal = _table(across, width)
         into_columns = torch.from_numpy(across.pixel * horizontal.shape[1] + _rank(across, horizontal))
-        return flat[:, into_rows][:, :, into_columns.to(flat.device)][:, None]
+        padded = F.pad(features, (1, 1, 1, 1))
+        if torch.is_grad_enabled():
+            vertical = _table(down, height)
+            products = self._products(
+                F.conv2d(padded, weight), rows, columns, down, across, vertical, horizontal
+            )
+            into_rows = torch.from_numpy(down.pixel * vertical.shape[1] + _rank(down, vertical))
+            products = products[:, into_rows.to(products.device)]
+        else:
+            products = self._row_by_row(padded, weight, rows, columns, down, across, horizontal)
+        return products[:, :, into_columns.to(products.device)][:, None]
+
+    def _row_by_row(
+        self,
+        padded: Tensor,
+        weight: Tensor,
+        rows: Axis,
+        columns: Axis,
+        down: Sources,
+        across: Sources,
+        horizontal: Table,
+    ) -> Tensor:
+        """The same products an output row at a time, whose hidden vectors stay in the processor's cache.
+
+        Returns:
+            (N, H', W·Kx) float32.
+        """
+        batch, width, per_column = padded.shape[0], padded.shape[3] - 2, horizontal.shape[1]
+        first, second = self._halves(rows, columns, down.offset, across.offset[horizontal.ravel()])
+        result = first.new_empty(rows.size_out, width * per_column, batch)
+        hidden = torch.empty_like(second)
+        band = max(1, BAND_BYTES // (4 * batch * width * weight.shape[0]))
+        top = bottom = 0
+        for q, pixel in enumerate(down.pixel.tolist()):
+            if pixel >= bottom:
+                top, bottom = pixel, min(padded.shape[2] - 2, pixel + band)
+                responses = F.conv2d(padded[..., top : bottom + 2, :], weight).float()
+                vectors = responses.permute(2, 3, 1, 0).contiguous()
+            torch.add(second, first[q], out=hidden).relu_()
+            here = vectors[pixel - top]
+            products = torch.baddbmm(here[:, -1:], hidden.view(width, per_column, -1), here[:, :-1])
+            result[q] = products.view(width * per_column, batch)
+        return result.permute(2, 0, 1)
 
     def _products(
         self,
@@ -209,9 +241,7 @@ class MetaHead(nn.Module):
         batch, width = responses.shape[0], responses.shape[3]
         height, per_row = vertical.shape
         per_column = horizontal.shape[1]
-        oy = self._tensor(down.offset[vertical.ravel()])
-        ox = self._tensor(across.offset[horizontal.ravel()])
-        hidden = self._hidden(rows, columns, oy, ox)
+        hidden = self._hidden(rows, columns, down.offset[vertical.ravel()], across.offset[horizontal.ravel()])
         hidden = torch.cat([hidden, hidden.new_ones(*hidden.shape[:2], 1)], dim=2).to(responses.dtype)
         hidden = hidden.view(height, per_row, width, per_column, -1).transpose(1, 2)
         hidden = hidden.reshape(height * width, per_row * per_column, -1)
