@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 from pydicom import Dataset, dcmread
 
+from mesr.geometry import Geometry
 from mesr.grid import Axis, Target
 from mesr.io.dicom import discover
 from mesr.volume import Derivation, Slice, Volume
@@ -59,6 +60,12 @@ def opened(paths: Sequence[Path]) -> Volume:
 def headers(folder: Path) -> list[Dataset]:
     """All DICOM files of a folder in the order of their names."""
     return [dcmread(path) for path in sorted(folder.iterdir())]
+
+
+def corners(geometry: Geometry) -> np.ndarray:
+    """(8, 3) LPS mm: the centres of the outermost voxels."""
+    ends = [(0, n - 1) for n in geometry.size]
+    return np.array([geometry.position(k, i, j) for k in ends[0] for i in ends[1] for j in ends[2]])
 
 
 def _along(values: np.ndarray, axis: Axis) -> np.ndarray:

@@ -11,8 +11,8 @@ import torch
 from mesr.errors import UsageError
 from mesr.geometry import Geometry
 from mesr.grid import Grid, Target
-from mesr.inference import Options, Upscaler, consistency, missing, plan_tile, tiles, upscale_volume
-from mesr.intensity import HU_WINDOW
+from mesr.inference import Options, Upscaler, consistency, plan_tile, tiles, upscale_volume
+from mesr.intensity import HU_WINDOW, missing
 from mesr.models import SuperResolver, build
 from mesr.models.weights import Card, load
 from mesr.volume import ArraySlices, Slice, Volume

@@ -17,7 +17,7 @@ import torch
 
 from .errors import UsageError
 from .grid import Axis, Grid, Target
-from .intensity import IMPOSSIBLE_HU, Window, window_for
+from .intensity import Window, missing, window_for
 from .models import SuperResolver
 from .models.interpolators import reversed_axis
 from .models.weights import Card
@@ -141,15 +141,6 @@ class ComputedSlices:
         mask = resize_mask(padding, grid.rows, grid.columns)
         held = values[grid.rows.nearest().pixel][:, grid.columns.nearest().pixel]
         return Slice(np.where(mask, held, result), mask, residual)
-
-
-def missing(values: FloatImage, padding: Mask | None, unit: str) -> Mask | None:
-    """Where nothing was measured: the declared padding, and CT values no tissue or air can have."""
-    if unit == "HU":
-        impossible = values < IMPOSSIBLE_HU
-        if impossible.any():
-            padding = impossible if padding is None else padding | impossible
-    return padding if padding is not None and padding.any() else None
 
 
 def consistency(

@@ -11,11 +11,11 @@ import numpy as np
 import numpy.typing as npt
 
 from .errors import UnsupportedInput
-from .volume import FloatImage, Volume
+from .volume import FloatImage, Mask, Volume
 
 AIR_HU = -1024.0
 IMPOSSIBLE_HU = -2000.0
-"""Below this a CT value is no measurement but padding that the header did not declare (GE writes −3024)."""
+"""At this and below a CT value is no measurement but padding that the header did not declare (GE writes −3024)."""
 
 
 @dataclass(frozen=True)
@@ -74,3 +74,12 @@ def robust_window(volume: Volume, slices: int = 32) -> Window:
 def window_for(volume: Volume) -> Window:
     """The map a volume is given to the networks with: the HU window for CT, the robust range for all else."""
     return HU_WINDOW if volume.unit == "HU" else robust_window(volume)
+
+
+def missing(values: FloatImage, padding: Mask | None, unit: str) -> Mask | None:
+    """Where nothing was measured: the declared padding, and CT values no tissue or air can have."""
+    if unit == "HU":
+        impossible = values <= IMPOSSIBLE_HU
+        if impossible.any():
+            padding = impossible if padding is None else padding | impossible
+    return padding if padding is not None and padding.any() else None

@@ -24,7 +24,14 @@ MAX_SEQUENCE_DEPTH = 32
 """Nesting of DICOM sequences."""
 
 MAX_HEADER_BYTES = 64 << 20
-"""Bytes of a DICOM header without its pixel data, or of a deflated data set once inflated, over the pixel size."""
+"""Bytes of a header without its pixel data."""
+
+MAX_HEADER_READS = 600_000
+"""Read calls a DICOM header may take, two or three an element: under ten seconds of parsing at worst, and room
+for an Enhanced object of a thousand frames that each say very much."""
+
+MAX_INFLATED_BYTES = MAX_HEADER_BYTES + 4 * MAX_SLICE_PIXELS
+"""Bytes a deflated DICOM data set may inflate to, pixels included."""
 
 MAX_ZIP_ENTRIES = 200_000
 MAX_ZIP_RATIO = 1_000

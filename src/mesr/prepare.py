@@ -21,7 +21,7 @@ from .config import load
 from .data import FORMAT, MANIFEST
 from .errors import InputError, UsageError
 from .files import atomic_folder, safe_name
-from .intensity import AIR_HU, IMPOSSIBLE_HU, window_for
+from .intensity import AIR_HU, missing, window_for
 from .resample import fill_padding
 from .volume import Modality, Slice, Volume
 
@@ -213,10 +213,8 @@ def crop_to_body(one: Slice, modality: str, window: list[float]) -> npt.NDArray[
     Returns:
         int16 where the values are whole and fit, else float32.
     """
-    values, padding = one.values, one.padding
-    if modality == "CT":
-        missing = values < IMPOSSIBLE_HU
-        padding = missing if padding is None else padding | missing
+    values = one.values
+    padding = missing(values, one.padding, "HU" if modality == "CT" else "")
     if padding is not None:
         values = fill_padding(values, padding)
     if modality == "CT":

@@ -46,6 +46,7 @@ class TrainConfig:
         start: weights to start from; a network of fewer blocks is grown by identity blocks.
         checkpoint_minutes: between checkpoints.
         threads: of the CPU; 0 leaves it to PyTorch.
+        device: "cpu", "cuda", "cuda:1", "mps", or "auto" for a GPU where there is one.
     """
 
     name: str = "mesr-lite"
@@ -61,4 +62,4 @@ class TrainConfig:
     start: str | None = None
     checkpoint_minutes: float = 3.0
     threads: int = 0
-    device: str = "cpu"
+    device: str = "auto"

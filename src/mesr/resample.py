@@ -22,6 +22,8 @@ from .volume import FloatImage, Mask
 Method = Literal["nearest", "bilinear", "bicubic", "bspline3", "bspline5", "sinc"]
 METHODS: tuple[Method, ...] = get_args(Method)
 SINC_RADIUS = 5
+CACHED = 32
+"""Matrices kept: those of a slice size or two with every method; one may take tens of megabytes."""
 
 Matrix = npt.NDArray[np.float64]
 Kernel = Callable[[Matrix], Matrix]
@@ -70,7 +72,7 @@ def support(method: Method) -> int | None:
     return int(_CONVOLVING[method][1]) if method in _CONVOLVING else None
 
 
-@lru_cache(maxsize=256)
+@lru_cache(maxsize=CACHED)
 def matrix(axis: Axis, method: Method) -> Matrix:
     """The (N', N) float64 weights of `method` on one axis; kernels widen by the step when it shrinks.
 
@@ -113,7 +115,7 @@ def _mirrored(kernel: Kernel, coordinates: Matrix, size: int, reach: int) -> Mat
     return folded_weights
 
 
-@lru_cache(maxsize=256)
+@lru_cache(maxsize=CACHED)
 def _tensor(axis: Axis, method: Method, dtype: torch.dtype, device: torch.device) -> Tensor:
     return torch.from_numpy(matrix(axis, method).copy()).to(device=device, dtype=dtype)
 

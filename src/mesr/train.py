@@ -31,7 +31,7 @@ from .data import (
 )
 from .errors import MesrError
 from .grid import fraction
-from .inference import use_bf16
+from .inference import resolve_device, use_bf16
 from .losses import compound
 from .metrics import psnr
 from .models import build
@@ -56,7 +56,7 @@ def train(config: TrainConfig, report: Reporter | None = None) -> Path:
     if config.threads:
         torch.set_num_threads(config.threads)
     torch.manual_seed(config.sampling.seed)
-    device = torch.device(config.device)
+    device = resolve_device(config.device)
     out = Path(config.out).expanduser()
     root = Path(config.set).expanduser()
     sampler = PatchSampler(_slices(root, "train", config), config.sampling)

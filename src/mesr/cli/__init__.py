@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import io
 import logging
+import signal
 import sys
 import warnings
 from typing import Annotated
@@ -60,4 +61,10 @@ def main() -> None:
         # Libraries warn with values from the file in the text.
         warnings.simplefilter("ignore")
         logging.disable(logging.CRITICAL)
+    # As an exception, so that temporary folders with unpacked studies are removed on the way out.
+    signal.signal(signal.SIGTERM, _terminated)
     app()
+
+
+def _terminated(number: int, _: object) -> None:
+    raise SystemExit(128 + number)

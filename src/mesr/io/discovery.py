@@ -1,8 +1,8 @@
 """What there is to do in some files, folders and zips: every volume, opened only when asked for.
 
-A folder is searched with all below it. A file named by the user must be an image or is refused; one merely met
-in a folder is passed over unless its name claims an image. PNG pictures in a folder that holds scans are taken
-for previews and left alone.
+A folder is searched with all below it that is not hidden. A file named by the user must be an image or is
+refused; one merely met in a folder is passed over unless its name claims an image. PNG pictures in a folder
+that holds scans are taken for previews and left alone.
 """
 
 from __future__ import annotations
@@ -100,6 +100,9 @@ def discover(paths: Sequence[Path]) -> Found:
             files += _expanded(path, found.refused)
         except MesrError as error:
             found.refused.append(_refusal(path.name, error))
+        except OSError:
+            unreadable = UnreadableInput("unreadable", "The file or folder cannot be opened.", path=path)
+            found.refused.append(_refusal(path.name, unreadable))
     _sort_out(files, found)
     if not found.items and not found.refused:
         nothing = UnreadableInput(
@@ -116,18 +119,11 @@ def _expanded(path: Path, refused: list[Refused]) -> Iterator[_File]:
     if not path.exists():
         raise UnreadableInput("not-found", "There is no such file or folder.", path=path)
     if path.is_dir():
-        count = 0
-        for folder, folders, names in os.walk(path):
-            folders.sort()
-            for name in sorted(names):
-                count += 1
-                if count > MAX_FILES:
-                    raise TooLarge(
-                        "too-many-files", f"The folder holds more than {MAX_FILES} files.", path=path
-                    )
-                file = Path(folder, name)
-                if not name.startswith(".") and file.is_file():
-                    yield _File(file, file.relative_to(path), False)
+        for count, file in enumerate(_below(path, refused)):
+            if count >= MAX_FILES:
+                raise TooLarge("too-many-files", f"The folder holds more than {MAX_FILES} files.", path=path)
+            if file.is_file():
+                yield _File(file, file.relative_to(path), False)
     elif path.is_file() and is_zip(path):
         private = private_folder()
         place = Path(private.name)
@@ -139,6 +135,22 @@ def _expanded(path: Path, refused: list[Refused]) -> Iterator[_File]:
         yield _File(path, Path(path.name), True)
     else:
         raise UnreadableInput("not-a-file", "A file or folder was expected, found something else.", path=path)
+
+
+def _below(folder: Path, refused: list[Refused]) -> Iterator[Path]:
+    """What is not hidden below `folder`, by name; a folder that cannot be entered is told in `refused`.
+
+    A hidden folder may be what a killed run left half written.
+    """
+
+    def shut(error: OSError) -> None:
+        place = str(error.filename)
+        told = UnreadableInput("unreadable", "A folder in the input cannot be opened.", path=place)
+        refused.append(_refusal(place, told, "folder"))
+
+    for place, folders, names in os.walk(folder, onerror=shut):
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        yield from (Path(place, name) for name in sorted(names) if not name.startswith("."))
 
 
 def _sort_out(files: list[_File], found: Found) -> None:

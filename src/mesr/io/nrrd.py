@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..errors import GeometryInput, UnreadableInput, UnsupportedInput
+from ..files import plain_text
 from ..geometry import Geometry
 from ..volume import Note, Volume
 from .raw import Compression, RawSlices, beside, opened
@@ -173,7 +174,7 @@ def _size(sizes: list[int], fields: dict[str, Any], path: Path) -> tuple[int, in
         raise UnsupportedInput(
             "four-dimensional",
             f"An image of two or three spatial dimensions was expected, found {len(sizes)} axes"
-            f" of kinds {', '.join(str(k) for k in fields.get('kinds', ['unknown']))[:60]}.",
+            f" of kinds {plain_text(', '.join(str(k) for k in fields.get('kinds', ['unknown'])))}.",
             "Extract one volume first.",
             path,
         )

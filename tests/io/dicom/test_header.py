@@ -20,8 +20,7 @@ from scans import dicom_series
 from mesr.errors import MesrError
 from mesr.io.dicom import discover, streams
 from mesr.io.dicom.header import read_header
-from mesr.io.dicom.streams import MAX_INFLATED_BYTES
-from mesr.limits import MAX_SEQUENCE_DEPTH
+from mesr.limits import MAX_HEADER_BYTES, MAX_INFLATED_BYTES, MAX_SEQUENCE_DEPTH
 
 
 def with_data(path: Path, data: bytes, *, deflated: bool = False) -> None:
@@ -76,6 +75,26 @@ def test_a_deflated_bomb_is_refused_in_time_and_memory(tmp_path: Path) -> None:
     assert time.process_time() - started < 5
 
 
+def test_a_deflated_file_whose_own_description_is_huge_is_refused(tmp_path: Path) -> None:
+    (path,) = dicom_series(tmp_path, size=(1, 8, 8), syntax=DeflatedExplicitVRLittleEndian).paths
+    huge = struct.pack("<HH2sHI", 0x0002, 0x0102, b"OB", 0, MAX_HEADER_BYTES)
+    data = path.read_bytes()
+    group = int.from_bytes(data[140:144], "little") + len(huge) + MAX_HEADER_BYTES
+    with path.open("wb") as file:
+        file.write(data[:140] + group.to_bytes(4, "little") + data[144:] + huge)
+        file.truncate(file.tell() + MAX_HEADER_BYTES)  # sparse
+    assert [error.code for error in discover([path]).refused] == ["header-too-large"]
+
+
+def test_the_references_to_a_whole_series_are_read_only_when_asked_for(tmp_path: Path) -> None:
+    def refer(data: Dataset, k: int) -> None:
+        data.ReferencedSeriesSequence = [Dataset()]
+
+    (path,) = dicom_series(tmp_path, size=(1, 8, 8), edit=refer).paths
+    assert "ReferencedSeriesSequence" in read_header(path).dataset
+    assert "ReferencedSeriesSequence" not in read_header(path, references=False).dataset
+
+
 def test_a_header_that_never_ends_is_refused(tmp_path: Path) -> None:
     (path,) = dicom_series(tmp_path, size=(1, 8, 8)).paths
     with path.open("r+b") as file:
@@ -92,7 +111,7 @@ def test_a_header_that_never_ends_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_header_of_countless_pieces_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(streams, "MAX_READS", 5000)
+    monkeypatch.setattr(streams, "MAX_HEADER_READS", 5000)
     (path,) = dicom_series(tmp_path, size=(1, 8, 8)).paths
     pieces = b"".join(struct.pack("<HH2sH", 0x0009, tag, b"LO", 0) for tag in range(10_000))
     item = struct.pack("<HHI", 0xFFFE, 0xE000, len(pieces)) + pieces

@@ -17,8 +17,6 @@ from ...errors import MesrError, TooLarge, UnreadableInput
 from ...limits import DECODE_BYTES, DECODE_SECONDS
 from . import worker
 
-_START_SECONDS = 60.0
-
 
 class Decoder:
     """A worker process and the one conversation with it; safe to call from several threads.

@@ -155,10 +155,11 @@ def _admit_loss(out: Dataset, instance: Instance) -> None:
 def _place(out: Dataset, volume: Volume, k: int) -> None:
     """Image Plane (C.7.6.2). Between slices nothing changes, so thickness and spacing stay the source's."""
     geometry = volume.geometry
-    _, dy, dx = geometry.spacing
-    out.PixelSpacing = [ds(dy), ds(dx)]
-    if not geometry.known:
-        del out.PixelSpacing
+    if geometry.known:
+        _, dy, dx = geometry.spacing
+        out.PixelSpacing = [ds(dy), ds(dx)]
+    else:
+        out.pop(Tag("PixelSpacing"), None)
     if not geometry.known or any(note.code == "no-position" for note in volume.notes):
         # Nowhere in the patient before, nowhere now.
         out.pop(Tag("ImagePositionPatient"), None)
@@ -167,7 +168,7 @@ def _place(out: Dataset, volume: Volume, k: int) -> None:
     out.ImagePositionPatient = [ds(float(x)) for x in position]
     wanted = np.array([geometry.column_direction, geometry.row_direction]).ravel()
     held = out.get("ImageOrientationPatient") or ()
-    if len(held) != 6 or np.abs(np.array(held, dtype=float) - wanted).max() > 1e-4:
+    if len(held) != 6 or np.abs(np.array(held, dtype=float) - wanted).max() > 1e-6:
         out.ImageOrientationPatient = [ds(float(x)) for x in wanted]
     if "SliceLocation" in out:
         out.SliceLocation = ds(float(geometry.normal @ position))

@@ -136,7 +136,7 @@ def read_file(path: Path) -> Contents:
     Raises:
         InputError: the header cannot be read, or does not say what it is.
     """
-    header = read_header(path)
+    header = read_header(path, references=False)
     try:
         with quiet():
             dataset = header.dataset

@@ -16,7 +16,7 @@ from ...volume import Modality, Volume
 from .frames import ENHANCED, Contents, read_file
 from .header import is_dicom
 from .read import volume_of
-from .series import DicomSeries
+from .series import DicomSeries, Instance
 from .stack import Stack, single, stacks
 
 _DICOM_SUFFIXES = (".dcm", ".dicom", ".ima")
@@ -79,10 +79,10 @@ def discover(paths: Sequence[Path]) -> Discovery:
     groups: dict[tuple[str, str], list[Contents]] = {}
     numbers: dict[str, set[int]] = {}
     for path in paths:
-        if not is_dicom(path):
-            _not_dicom(path, found)
-            continue
         try:
+            if not is_dicom(path):
+                _not_dicom(path, found)
+                continue
             contents = read_file(path)
         except InputError as error:
             found.refused.append(error)
@@ -142,7 +142,7 @@ def _series(group: list[Contents], numbers: frozenset[int]) -> list[FoundSeries]
         broken = _incomplete(broken, group)
     sorted_stacks = stacks(frames) if frames else [Stack((), None, broken)]
     found = []
-    for n, stack in enumerate(sorted_stacks):
+    for stack in sorted_stacks:
         sample = stack.frames[0].instance if stack.frames else None
         size = (len(stack.frames), sample.layout.rows, sample.layout.columns) if sample else (0, 0, 0)
         source = DicomSeries(
@@ -154,7 +154,7 @@ def _series(group: list[Contents], numbers: frozenset[int]) -> list[FoundSeries]
             sibling_series_numbers=numbers - {first.series_number},
             enhanced=sample is not None and sample.sop_class_uid in ENHANCED,
         )
-        name = first.series if len(sorted_stacks) == 1 else f"{first.series}#{n}"
+        name = first.series if len(sorted_stacks) == 1 or sample is None else _part_name(first.series, sample)
         found.append(
             FoundSeries(
                 id=hashlib.sha256(name.encode()).hexdigest()[:12],
@@ -167,6 +167,11 @@ def _series(group: list[Contents], numbers: frozenset[int]) -> list[FoundSeries]
             )
         )
     return found
+
+
+def _part_name(series: str, lowest: Instance) -> str:
+    """A name for one of a series' volumes, by its lowest slice: in whatever order its files were met."""
+    return f"{series}#{lowest.sop_instance_uid}#{lowest.frame}"
 
 
 def _incomplete(error: InputError, group: list[Contents]) -> InputError:

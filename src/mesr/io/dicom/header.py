@@ -17,7 +17,8 @@ from typing import BinaryIO, cast
 from pydicom import DataElement, Dataset, config
 from pydicom.datadict import dictionary_VR
 from pydicom.dataelem import RawDataElement
-from pydicom.filereader import read_dataset, read_file_meta_info, read_partial, read_sequence
+from pydicom.dataset import FileMetaDataset
+from pydicom.filereader import read_dataset, read_partial, read_sequence
 from pydicom.tag import BaseTag
 from pydicom.uid import DeflatedExplicitVRLittleEndian, ExplicitVRBigEndian
 
@@ -28,6 +29,7 @@ from .streams import BoundedBytes, BoundedFile, Budget, Inflated, damaged
 PIXEL_DATA = 0x7FE00010
 FLOAT_PIXEL_DATA = (0x7FE00008, 0x7FE00009)
 _PIXEL_TAGS = frozenset((PIXEL_DATA, *FLOAT_PIXEL_DATA))
+_REFERENCED_SERIES = 0x00081115
 UNDEFINED_LENGTH = 0xFFFFFFFF
 _LONG_VRS = (b"OB", b"OW", b"OF", b"OD", b"OL", b"OV", b"UN", b"UT", b"UC", b"UR", b"SQ", b"SV", b"UV")
 
@@ -63,12 +65,16 @@ class Header:
 
 
 def is_dicom(path: Path) -> bool:
-    """Whether the file begins like DICOM: by its magic word, or, without one, by a plausible first element."""
+    """Whether the file begins like DICOM: by its magic word, or, without one, by a plausible first element.
+
+    Raises:
+        UnreadableInput: code `unreadable`.
+    """
     try:
         with path.open("rb") as file:
             start = file.read(132)
     except OSError:
-        return False
+        raise _unreadable(path) from None
     if start[128:132] == b"DICM":
         return True
     if len(start) < 132:
@@ -80,8 +86,13 @@ def is_dicom(path: Path) -> bool:
     return vr in (b"UL", b"CS", b"UI", b"OB", b"SH", b"DA") or 0 < length <= 64
 
 
-def read_header(path: Path) -> Header:
+def read_header(path: Path, *, references: bool = True) -> Header:
     """Parse everything before the pixel data.
+
+    Args:
+        path: the file.
+        references: also the list of other series' images, which may be as long as the series itself; without
+            it a series whose every file lists another whole one is looked through in linear time.
 
     Raises:
         UnreadableInput: code `unreadable` or `damaged-header`.
@@ -92,6 +103,8 @@ def read_header(path: Path) -> Header:
         with quiet(), path.open("rb", buffering=0) as raw:
             budget = Budget()
             header = _parse(path, BoundedFile(raw, budget))
+            if not references:
+                header.dataset.pop(_REFERENCED_SERIES, None)
             _parse_sequences(header.dataset, budget)
             return header
     except MesrError as error:
@@ -100,7 +113,7 @@ def read_header(path: Path) -> Header:
     except OSError as error:
         if error.errno is None:  # raised by pydicom, not by the system
             raise damaged(path) from None
-        raise UnreadableInput("unreadable", "The file cannot be opened and read.", path=path) from None
+        raise _unreadable(path) from None
     except RecursionError:
         raise _too_deep(path) from None
     except Exception:
@@ -126,10 +139,8 @@ def _parse(path: Path, file: BoundedFile) -> Header:
     start = file.peek_at_start(4096)
     preamble = start[128:132] == b"DICM"
     if preamble and str(DeflatedExplicitVRLittleEndian).encode() in start:
-        meta = read_file_meta_info(path)
-        if meta.TransferSyntaxUID == DeflatedExplicitVRLittleEndian:
-            # Group length counts from behind its own 12 bytes, which follow preamble and magic word.
-            deflated_at = 132 + 12 + int(meta.FileMetaInformationGroupLength)
+        meta, deflated_at = _file_meta(file)
+        if meta.get("TransferSyntaxUID") == DeflatedExplicitVRLittleEndian:
             stream = Inflated(file, deflated_at, file.budget)
             dataset = read_dataset(cast(BinaryIO, stream), False, True, stop_when=_at_pixels)
             dataset.file_meta = meta
@@ -145,6 +156,19 @@ def _parse(path: Path, file: BoundedFile) -> Header:
     guessed = "1.2.840.10008.1.2" if implicit else "1.2.840.10008.1.2.1" if little else ExplicitVRBigEndian
     syntax = str(dataset.file_meta.get("TransferSyntaxUID") or guessed)
     return Header(dataset, syntax, _pixel_element(file, implicit, little), preamble)
+
+
+def _file_meta(file: BoundedFile) -> tuple[FileMetaDataset, int]:
+    """Group 2, and where it ends by its own length: a deflated data set behind it does not look like elements."""
+    file.seek(132)
+    head = file.read(12)
+    if head[:8] != b"\x02\x00\x00\x00UL\x04\x00":
+        raise damaged(None)
+    elements = BoundedBytes(file.read(int.from_bytes(head[8:], "little")), file.budget)
+    meta = FileMetaDataset(read_dataset(cast(BinaryIO, elements), False, True))
+    end = file.tell()
+    file.seek(0)
+    return meta, end
 
 
 def _at_pixels(tag: BaseTag, vr: str | None, length: int) -> bool:
@@ -211,6 +235,10 @@ def _is_sequence(items: Dataset, tag: BaseTag) -> bool:
         return dictionary_VR(tag) == "SQ"
     except KeyError:
         return False
+
+
+def _unreadable(path: Path) -> UnreadableInput:
+    return UnreadableInput("unreadable", "The file cannot be opened and read.", path=path)
 
 
 def _too_deep(path: Path | None = None) -> TooLarge:
