@@ -19,8 +19,8 @@ demo: $(VENV)/installed
 test: lint types unit
 
 lint: $(VENV)/tools
-	$(BIN)/ruff format --check src tests benchmarks
-	$(BIN)/ruff check src tests benchmarks
+	$(BIN)/ruff format --check src tests benchmarks scripts
+	$(BIN)/ruff check src tests benchmarks scripts
 
 types: $(VENV)/tools
 	$(BIN)/mypy
