@@ -14,8 +14,9 @@ from . import io, picture
 from .errors import InputError, OutputError
 from .evaluate import degraded
 from .files import atomic_folder
+from .gallery import restored
 from .grid import Target
-from .inference import Options, Upscaler
+from .inference import Options
 from .intensity import HU_WINDOW
 from .job import Settings, run
 from .metrics import Measures, measure
@@ -97,15 +98,12 @@ def _prove(reference: FloatImage, model: str, options: Options, path: Path) -> d
     """Shrink the slice, restore it by every method, measure and draw (`protocol.md`)."""
     pair = degraded(HU_WINDOW.forward(reference), (SCALE, SCALE))
     lr, hr = HU_WINDOW.inverse(pair.lr), HU_WINDOW.inverse(pair.hr)
-    measures: dict[str, Measures] = {}
-    images: dict[str, FloatImage] = {}
-    for name in dict.fromkeys((*BASELINES, model)):
-        network, card = weights.load(name)
-        restored = Upscaler(network, pair.grid, HU_WINDOW, options).compute(lr)
-        images[card.name] = restored
-        measures[card.name] = measure(
-            HU_WINDOW.forward(restored), pair.hr, pair.body, pair.border, HU_WINDOW.width
-        )
+    loaded = [weights.load(name) for name in dict.fromkeys((*BASELINES, model))]
+    images = restored(loaded, pair, HU_WINDOW, options)
+    measures = {
+        name: measure(HU_WINDOW.forward(image), pair.hr, pair.body, pair.border, HU_WINDOW.width)
+        for name, image in images.items()
+    }
     picture.comparison(
         lr, images, hr, path, title=f"A head CT shrunk by {float(SCALE):g} and restored. {RESEARCH}"
     )

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from ..inference import Options
     from ..progress import Progress, Reporter
     from ..results import Row
+    from ..testset import EvaluationSpec
 
 Modalities = Literal["ct", "mr"]
 Precisions = Literal["auto", "float32", "bf16"]
@@ -145,6 +146,12 @@ def evaluate(
         Modalities | None, typer.Option(case_sensitive=False, help="Of scans that do not say it.")
     ] = None,
     degradation: Annotated[str, typer.Option(help="How references are shrunk.")] = "bicubic",
+    pictures: Annotated[
+        str | None, typer.Option(metavar="SCALE", help="Also draw a picture of every site at this scale.")
+    ] = None,
+    floor: Annotated[
+        Path | None, typer.Option(help="CSV of the least PSNR per site and scale; tells what is below it.")
+    ] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps.")] = "auto",
     precision: Annotated[Precisions, typer.Option(help="Of the convolutions.")] = "auto",
 ) -> None:
@@ -161,39 +168,63 @@ def evaluate(
         if pairs is not None:
             rows = _pair(pairs, names, modality, output, options, tell)
         else:
-            rows = _scans(inputs or [], names, _listed(scales), modality, output, degradation, options, tell)
+            spec = _specification(inputs or [], modality)
+            rows = _scans(spec, names, _listed(scales), output, degradation, options, tell)
     text = tables.report(rows)
+    if floor is not None:
+        text += _against_floor(rows, floor)
     with atomic_path(output / "tables.md", force=True) as temporary:
         temporary.write_text(text, encoding="utf-8")
     out.print(text.rstrip())
     out.print(f"{shown(output / 'results.csv')}: {len(rows)} rows")
+    if pictures is not None and pairs is None:
+        from ..gallery import illustrate
+
+        for path in illustrate(names, spec, output, scale=pictures, degradation=degradation, options=options):
+            out.print(shown(path))
+
+
+def _specification(inputs: list[Path], modality: str | None) -> EvaluationSpec:
+    """What is measured: a specification's scans, or the scans named, one patient each."""
+    from .. import testset
+    from ..upscaling import modality_of
+
+    if len(inputs) == 1 and inputs[0].suffix.lower() in (".yaml", ".yml"):
+        return testset.specification(inputs[0])
+    if modality is None:
+        raise UsageError("modality-needed", "Scans need their modality.", "Add --modality ct or mr.")
+    return testset.of_paths(inputs, modality_of(modality))
 
 
 def _scans(
-    inputs: list[Path],
+    spec: EvaluationSpec,
     models: list[str],
     scales: list[str],
-    modality: str | None,
     output: Path,
     degradation: str,
     options: Options,
     tell: Callable[[int, int], None],
 ) -> list[Row]:
     from .. import evaluate as evaluation
-    from .. import testset
-    from ..upscaling import modality_of
 
-    if len(inputs) == 1 and inputs[0].suffix.lower() in (".yaml", ".yml"):
-        spec = testset.specification(inputs[0])
-    elif modality is None:
-        raise UsageError("modality-needed", "Scans need their modality.", "Add --modality ct or mr.")
-    else:
-        spec = testset.of_paths(inputs, modality_of(modality))
-    asked = f"mesr evaluate {inputs[0].name} --models {','.join(models)} --scales {','.join(scales)}"
+    asked = f"mesr evaluate --models {','.join(models)} --scales {','.join(scales)}"
     return evaluation.run(
         models, spec, output, scales=scales, degradation=degradation, options=options,
         command=asked, on_slice=lambda done, count, _: tell(done, count),
     )  # fmt: skip
+
+
+def _against_floor(rows: list[Row], floor: Path) -> str:
+    """What each network reached of a floor, as Markdown."""
+    from .. import tables
+
+    wanted = tables.read_floor(floor)
+    names = dict.fromkeys(row.model for row in rows)
+    parts = [
+        f"\n## {name} against the floor\n\n{tables.floor_table(tables.compare_floor(rows, wanted, name))}\n"
+        for name in names
+    ]
+    return "".join(parts)
 
 
 def _pair(

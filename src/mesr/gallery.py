@@ -1,0 +1,76 @@
+"""Pictures of an assessment: one figure a site, its middle slice shrunk, restored by every method, and the errors."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from . import picture
+from .evaluate import Model, Pair, degraded, label, parse_scale
+from .files import safe_name
+from .grid import Number
+from .inference import Options, Upscaler
+from .intensity import Window
+from .models import weights
+from .testset import EvaluationSpec, Subject, counted_air, subjects
+from .volume import FloatImage
+
+
+def restored(
+    models: Sequence[Model],
+    pair: Pair,
+    window: Window,
+    options: Options = Options(),  # noqa: B008
+) -> dict[str, FloatImage]:
+    """Each method's answer to a pair's low-resolution image, (H', W') in the scan's unit, by name."""
+    values = window.inverse(pair.lr)
+    return {
+        card.name: Upscaler(model, pair.grid, window, options).compute(values)
+        for model, card in models
+        if all(model.scales.covers(round(scale, 2)) for scale in pair.grid.scale[1:])
+    }
+
+
+def illustrate(
+    models: Sequence[str | Path],
+    spec: EvaluationSpec,
+    out: Path,
+    *,
+    scale: Number | Sequence[Number] = 2,
+    degradation: str = "bicubic",
+    options: Options = Options(),  # noqa: B008
+) -> list[Path]:
+    """Draw `out/SITE-xSCALE.png` for every site, from its middle slice, over earlier ones.
+
+    Args:
+        models: names as for `models.weights.load`.
+        spec: whose scans are shown.
+        scale: one, or one per axis.
+
+    Raises:
+        InputError: a scan cannot be read.
+        OutputError: a picture cannot be written there.
+    """
+    loaded = [weights.load(name) for name in models]
+    factor = parse_scale(scale)
+    sites: dict[str, list[Subject]] = {}
+    for one in subjects(spec):
+        sites.setdefault(one.site, []).append(one)
+    paths = []
+    for site, there in sites.items():
+        one = there[len(there) // 2]
+        reference = counted_air(one.volume.slices[one.k], one.volume.unit, one.window)
+        pair = degraded(one.window.forward(reference), factor, degradation)
+        path = out / f"{safe_name(site)}-x{label(factor)}.png"
+        picture.comparison(
+            one.window.inverse(pair.lr),
+            restored(loaded, pair, one.window, options),
+            one.window.inverse(pair.hr),
+            path,
+            one.window,
+            one.volume.unit,
+            title=f"{site}, shrunk by {label(factor)} and restored. Research use only.",
+            force=True,
+        )
+        paths.append(path)
+    return paths
