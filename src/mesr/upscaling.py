@@ -22,7 +22,7 @@ from .models.weights import Card
 from .volume import Modality, Note, Volume
 
 Loaded = tuple[SuperResolver, Card]
-PREFERRED = ("mesr-1", "mesr-lite-1")
+PREFERRED = ("mesr-1", "mesr-lite-1", "mesr-lite-0")
 """Shipped weights in the order `auto` takes them."""
 
 AIR_SHARE = SOFT_SHARE = 0.02

@@ -29,7 +29,7 @@ FORMAT = 1
 KEY = "mesr"
 MAX_ARGUMENT = 4096
 """The largest size a spec may name; building ever so many layers would itself be an attack."""
-ALIASES = {"mesr": "mesr-1", "mesr-lite": "mesr-lite-1"}
+ALIASES = {"mesr-lite": "mesr-lite-0"}
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ class Card:
     """What a weights file says of itself.
 
     Attributes:
-        name: immutable name, `"mesr-lite-1"`; for an interpolator its architecture's name.
+        name: immutable name, `"mesr-lite-0"`; for an interpolator its architecture's name.
         spec: `{"name": architecture, "args": {…}}`.
         weights_id: sha256 hex of tensors and spec.
         about: all else in the header: `intensity`, `training` (ranges, degradation, budget), `data` with
@@ -98,7 +98,7 @@ def load(name: str | Path) -> tuple[SuperResolver, Card]:
     """A model ready to use (float32, evaluation mode) and its card.
 
     Args:
-        name: shipped weights (`"mesr-lite-1"`), an alias (`"mesr"`), an interpolator (`"bicubic"`) or the
+        name: shipped weights (`"mesr-lite-0"`), an alias (`"mesr-lite"`), an interpolator (`"bicubic"`) or the
             path of a weights file.
 
     Raises:
