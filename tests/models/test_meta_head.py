@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from mesr.grid import Axis, Grid
-from mesr.models.meta_head import Coordinates, MetaHead, runs, sources
+from mesr.models.meta_head import MAX_PHASES, Coordinates, MetaHead, runs, sources
 
 SCALES = [
     "1", "1.01", "1.05", "1.1", "1.2", "1.25", "1.3", "4/3", "1.37", "1.4", "1.5", "1.6", "5/3", "1.7", "1.75", "1.8",
@@ -35,7 +35,7 @@ def _head(coordinates: Coordinates, seed: int = 0) -> tuple[MetaHead, torch.Tens
 def test_fast_forms_equal_the_reference_at_forty_scales(coordinates: Coordinates, scale: str) -> None:
     assert len(SCALES) == 40
     head, features = _head(coordinates)
-    for height, width in ((23, 17), (16, 17), (7, 5), (1, 2)):
+    for height, width in ((23, 17), (20, 10), (7, 5), (1, 2)):
         part = features[..., :height, :width]
         rows, columns = Axis.scaled(height, Fraction(scale)), Axis.scaled(width, Fraction(scale))
         _agree(head, part, rows, columns)
@@ -59,7 +59,9 @@ def test_fast_forms_equal_the_reference_on_an_exact_spacing() -> None:
 def _agree(head: MetaHead, features: torch.Tensor, rows: Axis, columns: Axis) -> None:
     with torch.no_grad():
         expected = head(features, rows, columns, "reference")
-        for form in ("polyphase", "reassociated"):
+        phases = rows.step.denominator * columns.step.denominator
+        # The polyphase form is never taken, and very slow, where more kernels than that occur.
+        for form in ("reassociated", "polyphase")[: 2 if phases <= MAX_PHASES else 1]:
             found = head(features, rows, columns, form)
             assert found.shape == expected.shape
             assert (found - expected).abs().max() < 1e-5, form

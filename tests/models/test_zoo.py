@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from mesr.errors import UsageError
-from mesr.models import architectures, build
+from mesr.models import architectures, build, weights
 
 NETWORKS = [
     ("mesr", {"blocks": 1, "features": 8, "hidden": 16}),
@@ -54,6 +54,17 @@ def test_a_flat_slab_stays_flat_at_ten_scales(level: int) -> None:
         found = helpers.run(model, image, scale) * 2000 - 1000
         assert abs(float(found.mean()) - level) < 0.1, scale
         assert float(found.max() - found.min()) < 0.1, scale
+
+
+@pytest.mark.parametrize("name", weights.shipped())
+def test_shipped_weights_keep_flat_slabs_flat(name: str) -> None:
+    model, _ = weights.load(name)
+    for level in (-1000, -100, 0, 1000, 3000):
+        image = torch.full((1, 1, 16, 16), (level + 1000) / 2000)
+        for scale in ("1.1", "1.37", "1.5", "2", "2.5", "3", "3.14159265", "3.5", "4", "1.3x2.2"):
+            found = helpers.run(model, image, scale) * 2000 - 1000
+            assert abs(float(found.mean()) - level) < 1, scale
+            assert float(found.max() - found.min()) < 1, scale
 
 
 def test_intensities_may_be_scaled_and_shifted() -> None:
