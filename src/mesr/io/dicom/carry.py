@@ -258,6 +258,7 @@ def _item(item: Dataset, ancestors: list[Dataset], keep_private: bool, damaged: 
             if element is not None:
                 write_data_element(_buffer(), element)
         except Exception:
+            # As for a top-level element: left out, and named in `damaged`.
             element = None
         if element is not None:
             out[tag] = element
