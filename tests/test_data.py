@@ -118,3 +118,15 @@ def test_a_training_set_is_read_by_split_modality_and_site(tmp_path: Path) -> No
 def test_a_folder_that_is_no_training_set_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no training set"):
         read_manifest(tmp_path)
+
+
+def test_a_logarithmic_spread_draws_small_scales_more_often() -> None:
+    drawn = {}
+    for spread in ("uniform", "log"):
+        config = SamplingConfig(patch=12, batch=1, anisotropic=0.0, spread=spread)  # type: ignore[arg-type]
+        sampler = PatchSampler(_slices(1), config)
+        drawn[spread] = [sampler.batch(step).grid.scale[1] for step in range(200)]
+    assert all(1.0 <= scale <= 4.05 for scale in drawn["log"])
+    small = {spread: sum(scale < 2.0 for scale in scales) for spread, scales in drawn.items()}
+    assert 85 <= small["log"] <= 115
+    assert 50 <= small["uniform"] <= 80

@@ -133,6 +133,23 @@ def test_a_run_s_folder_is_not_mixed_with_another_recipe(root: Path, tmp_path: P
         train(changed, _silent)
 
 
+def test_a_run_is_made_longer_only_where_no_rate_so_far_depended_on_its_end(
+    root: Path, tmp_path: Path
+) -> None:
+    def run(name: str, steps: int, schedule: str) -> dict[str, torch.Tensor]:
+        config = _config(root, tmp_path / name, steps=steps)
+        config.optimiser.schedule = schedule  # type: ignore[assignment]
+        return load_file(train(config, _silent))
+
+    run("longer", 4, "constant")
+    longer, whole = run("longer", 8, "constant"), run("whole", 8, "constant")
+    assert all(torch.equal(longer[key], whole[key]) for key in whole)
+    for schedule in ("cosine", "linear"):
+        run(schedule, 4, schedule)
+        with pytest.raises(UsageError, match="steps"):
+            run(schedule, 8, schedule)
+
+
 def test_the_log_has_every_validation_per_site_and_scale(root: Path, tmp_path: Path) -> None:
     train(_config(root, tmp_path / "run"), _silent)
     lines = (tmp_path / "run" / "log.csv").read_text().splitlines()

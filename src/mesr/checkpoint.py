@@ -70,7 +70,7 @@ class Run:
         tensors |= {f"average.{k}": v for k, v in self.average.items()}
         for name, state in self._optimiser_state().items():
             tensors |= {f"optimiser.{name}.{k}": v for k, v in state.items()}
-        header = {"step": self.step, "seconds": self.seconds, "config": self._fixed()}
+        header = {"step": self.step, "seconds": self.seconds, "config": self._fixed(self.step)}
         with atomic_path(self.checkpoint, force=True) as temporary:
             stored = {key: value.detach().cpu().contiguous() for key, value in tensors.items()}
             save_file(stored, temporary, metadata={"run": json.dumps(header, sort_keys=True)})
@@ -82,8 +82,9 @@ class Run:
             return
         with safe_open(self.checkpoint, framework="pt") as file:
             header = json.loads(file.metadata()["run"])
-            if header["config"] != self._fixed():
-                changed = [k for k, v in self._fixed().items() if header["config"].get(k) != v]
+            fixed = self._fixed(header["step"])
+            if header["config"] != fixed:
+                changed = [k for k in fixed | header["config"] if header["config"].get(k) != fixed.get(k)]
                 raise UsageError(
                     "other-run",
                     f"The run's folder holds a checkpoint of another configuration ({', '.join(changed)} differ).",
@@ -99,18 +100,21 @@ class Run:
             state = _under(tensors, f"optimiser.{name}.")
             if state:
                 self.optimiser.state[parameter] = {
-                    k: v if k == "step" else v.to(parameter) for k, v in state.items()
+                    k: v if k == "step" else _like(parameter, v) for k, v in state.items()
                 }
 
     def _optimiser_state(self) -> dict[str, dict[str, Tensor]]:
         held = self.optimiser.state
         return {name: dict(held[p]) for name, p in self.model.named_parameters() if p in held}
 
-    def _fixed(self) -> dict[str, Any]:
-        """The settings that must not change between a checkpoint and its continuation."""
+    def _fixed(self, step: int) -> dict[str, Any]:
+        """The settings that must not change between a checkpoint at `step` and its continuation."""
         settings = dataclasses.asdict(self.config)
         for free in ("out", "set", "checkpoint_minutes", "threads", "device", "validation", "name"):
             settings.pop(free)
+        schedule, fall = self.config.optimiser.schedule, self.config.optimiser.fall
+        if schedule == "constant" or (schedule == "linear" and step <= self.config.steps * (1.0 - fall)):
+            settings.pop("steps")  # No rate so far has depended on it: a run may be made longer or shorter.
         return settings
 
 
@@ -150,3 +154,8 @@ def _blocks(state: Mapping[str, Tensor]) -> int:
 
 def _under(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
     return {key.removeprefix(prefix): value for key, value in tensors.items() if key.startswith(prefix)}
+
+
+def _like(parameter: Tensor, value: Tensor) -> Tensor:
+    """A copy on the parameter's device and in its memory layout, which the fused Adam takes for granted."""
+    return torch.empty_like(parameter, dtype=value.dtype).copy_(value)

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -63,6 +63,8 @@ class SamplingConfig:
         batch: patches a batch, all of one scale.
         scales: a list to draw from, or empty for continuous scales.
         low, high: the continuous range, (low, high].
+        spread: "uniform" draws every continuous scale alike; "log" every ratio, so that small scales, which are
+            the harder to improve on, come up more often.
         anisotropic: share of the batches whose rows and columns get scales of their own.
         degradation: name of the recipe (`degrade`).
         candidates: places looked at for every patch; the one with the most detail is taken.
@@ -77,6 +79,7 @@ class SamplingConfig:
     scales: list[float] = field(default_factory=list)
     low: float = 1.0
     high: float = 4.0
+    spread: Literal["uniform", "log"] = "uniform"
     anisotropic: float = 0.25
     degradation: str = "bicubic"
     candidates: int = 1
@@ -204,7 +207,9 @@ class PatchSampler:
         if self.config.scales:
             return fraction(float(chance.choice(self.config.scales)))
         # 1 − random() lies in (0, 1]: the range is open below and closed above.
-        return Fraction(self.config.low + (self.config.high - self.config.low) * (1.0 - chance.random()))
+        low, high, share = self.config.low, self.config.high, 1.0 - chance.random()
+        log = self.config.spread == "log"
+        return Fraction(low * (high / low) ** share if log else low + (high - low) * share)
 
     def _patch(
         self, one: TrainingSlice, height: int, width: int, chance: np.random.Generator

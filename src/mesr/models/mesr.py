@@ -16,6 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..grid import Grid
+from ..kernels import conv3x3
 from ..resample import resize
 from .contract import AnyScale, Encoded, SuperResolver
 from .meta_head import Coordinates, Form, MetaHead
@@ -33,8 +34,7 @@ class ResidualBlock(nn.Module):
         nn.init.normal_(self.second.weight, std=0.1 / math.sqrt(9 * features))
 
     def forward(self, x: Tensor) -> Tensor:
-        change: Tensor = self.second(torch.relu_(self.first(x)))
-        return x + change
+        return conv3x3(conv3x3(x, self.first.weight, relu=True), self.second.weight, add=x)
 
 
 class DifferenceConv(nn.Module):
@@ -96,8 +96,7 @@ class Mesr(SuperResolver):
 
     def encode(self, lr: Tensor) -> Encoded:
         shallow: Tensor = self.stem(lr).contiguous(memory_format=torch.channels_last)
-        deep: Tensor = self.tail(self.blocks(shallow))
-        return Encoded(lr, shallow + deep)
+        return Encoded(lr, conv3x3(self.blocks(shallow), self.tail.weight, add=shallow))
 
     def decode(self, encoded: Encoded, grid: Grid, form: Form | None = None) -> Tensor:
         assert encoded.features is not None

@@ -7,8 +7,8 @@ source. Three exact forms of one function, chosen by cost:
 * `reference` builds every kernel. Slow and large; the measure of the others.
 * `polyphase` serves grids where few offsets recur: one kernel a phase, strided convolutions, an interleave.
 * `reassociated` serves any real scale. The perceptron's last layer is linear, so
-  `Σ_k (W₂h + b₂)_k f_k = Σ_j h_j (W₂ᵀf)_j + b₂·f`: one convolution C → 257 at low resolution, then a
-  product with the hidden vectors.
+  `Σ_k (W₂h + b₂)_k f_k = Σ_j h_j (W₂ᵀf)_j + b₂·f`: convolutions C → 256 and C → 1 at low resolution,
+  then a product with the hidden vectors.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..grid import Axis, Sources
+from ..kernels import conv3x3
 
 Table = npt.NDArray[np.int64]
 Indices = npt.NDArray[np.int64]
@@ -52,6 +53,11 @@ class Run(NamedTuple):
 def sources(axis: Axis, coordinates: Coordinates) -> Sources:
     """Source pixel and offset of every output of an axis, in the given convention."""
     return {"nearest": axis.nearest, "below": axis.below, "corner": axis.corner}[coordinates]()
+
+
+def reach(coordinates: Coordinates) -> int:
+    """Features to each side of the nearest pixel that decide an output: 3×3 about a source, which may lie one before."""
+    return 1 if coordinates == "nearest" else 2
 
 
 def runs(axis: Axis, found: Sources) -> list[Run]:
@@ -170,26 +176,26 @@ class MetaHead(nn.Module):
         self, features: Tensor, rows: Axis, columns: Axis, down: Sources, across: Sources
     ) -> Tensor:
         height, width = features.shape[2:]
-        weight = torch.cat([self.outer.weight.T, self.outer.bias[None]])
-        weight = weight.view(-1, self.features, 3, 3).to(features.dtype)
+        weight = self.outer.weight.T.view(-1, self.features, 3, 3).to(features.dtype)
+        constant = self.outer.bias.view(1, self.features, 3, 3).to(features.dtype)
         horizontal = _table(across, width)
         into_columns = torch.from_numpy(across.pixel * horizontal.shape[1] + _rank(across, horizontal))
-        padded = F.pad(features, (1, 1, 1, 1))
         if torch.is_grad_enabled():
             vertical = _table(down, height)
             products = self._products(
-                F.conv2d(padded, weight), rows, columns, down, across, vertical, horizontal
+                _responses(features, weight, constant), rows, columns, down, across, vertical, horizontal
             )
             into_rows = torch.from_numpy(down.pixel * vertical.shape[1] + _rank(down, vertical))
             products = products[:, into_rows.to(products.device)]
         else:
-            products = self._row_by_row(padded, weight, rows, columns, down, across, horizontal)
+            products = self._row_by_row(features, weight, constant, rows, columns, down, across, horizontal)
         return products[:, :, into_columns.to(products.device)][:, None]
 
     def _row_by_row(
         self,
-        padded: Tensor,
+        features: Tensor,
         weight: Tensor,
+        constant: Tensor,
         rows: Axis,
         columns: Axis,
         down: Sources,
@@ -201,7 +207,7 @@ class MetaHead(nn.Module):
         Returns:
             (N, H', W·Kx) float32.
         """
-        batch, width, per_column = padded.shape[0], padded.shape[3] - 2, horizontal.shape[1]
+        batch, width, per_column = features.shape[0], features.shape[3], horizontal.shape[1]
         first, second = self._halves(rows, columns, down.offset, across.offset[horizontal.ravel()])
         result = first.new_empty(rows.size_out, width * per_column, batch)
         hidden = torch.empty_like(second)
@@ -209,18 +215,20 @@ class MetaHead(nn.Module):
         top = bottom = 0
         for q, pixel in enumerate(down.pixel.tolist()):
             if pixel >= bottom:
-                top, bottom = pixel, min(padded.shape[2] - 2, pixel + band)
-                responses = F.conv2d(padded[..., top : bottom + 2, :], weight).float()
-                vectors = responses.permute(2, 3, 1, 0).contiguous()
+                top, bottom = pixel, min(features.shape[2], pixel + band)
+                vectors, constants = (
+                    one.float() for one in _responses(features, weight, constant, top, bottom)
+                )
             torch.add(second, first[q], out=hidden).relu_()
-            here = vectors[pixel - top]
-            products = torch.baddbmm(here[:, -1:], hidden.view(width, per_column, -1), here[:, :-1])
+            products = torch.baddbmm(
+                constants[pixel - top], hidden.view(width, per_column, -1), vectors[pixel - top]
+            )
             result[q] = products.view(width * per_column, batch)
         return result.permute(2, 0, 1)
 
     def _products(
         self,
-        responses: Tensor,
+        responses: tuple[Tensor, Tensor],
         rows: Axis,
         columns: Axis,
         down: Sources,
@@ -228,27 +236,37 @@ class MetaHead(nn.Module):
         vertical: Table,
         horizontal: Table,
     ) -> Tensor:
-        """One product per input pixel, [outputs of the pixel × 257] · [257 × batch].
+        """One product per input pixel, [outputs of the pixel × hidden] · [hidden × batch].
 
         Args:
-            responses: (N, 257, h, W).
+            responses: (h, W, hidden, N) and (h, W, 1, N).
             vertical: (h, Ky) output rows of every input row, the last one repeated to fill.
             horizontal: (W, Kx) likewise.
 
         Returns:
             (N, h·Ky, W·Kx) float32.
         """
-        batch, width = responses.shape[0], responses.shape[3]
-        height, per_row = vertical.shape
-        per_column = horizontal.shape[1]
+        vectors, constants = (one.flatten(0, 1) for one in responses)
+        (height, per_row), (width, per_column) = vertical.shape, horizontal.shape
         hidden = self._hidden(rows, columns, down.offset[vertical.ravel()], across.offset[horizontal.ravel()])
-        hidden = torch.cat([hidden, hidden.new_ones(*hidden.shape[:2], 1)], dim=2).to(responses.dtype)
         hidden = hidden.view(height, per_row, width, per_column, -1).transpose(1, 2)
         hidden = hidden.reshape(height * width, per_row * per_column, -1)
-        vectors = responses.permute(2, 3, 1, 0).reshape(height * width, -1, batch)
-        products = torch.bmm(hidden, vectors).float()
-        products = products.view(height, width, per_row, per_column, batch).permute(4, 0, 2, 1, 3)
-        return products.reshape(batch, height * per_row, width * per_column)
+        products = torch.baddbmm(constants, hidden.to(vectors.dtype), vectors).float()
+        products = products.view(height, width, per_row, per_column, -1).permute(4, 0, 2, 1, 3)
+        return products.reshape(-1, height * per_row, width * per_column)
+
+
+def _responses(
+    features: Tensor, weight: Tensor, constant: Tensor, top: int = 0, bottom: int | None = None
+) -> tuple[Tensor, Tensor]:
+    """What each hidden value (h, W, hidden, N), and the constant (h, W, 1, N), adds around rows top…bottom."""
+    height = features.shape[2]
+    bottom = height if bottom is None else bottom
+    first = max(0, top - 1)
+    band = features[:, :, first : min(height, bottom + 1)]
+    kept = slice(top - first, bottom - first)
+    each, alone = conv3x3(band, weight)[:, :, kept], F.conv2d(band, constant, padding=1)[:, :, kept]
+    return each.permute(2, 3, 1, 0).contiguous(), alone.permute(2, 3, 1, 0).contiguous()
 
 
 class _PhaseGroup(NamedTuple):

@@ -1,0 +1,88 @@
+"""The compiled kernels: built once for this machine, kept in the user's cache, loaded by ctypes.
+
+The build is keyed by source, compiler and processor, so that a home shared by unlike machines is safe, and is
+loaded only from a folder that nobody else can write to. `MESR_KERNELS=off` does without.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+import hashlib
+import logging
+import os
+import platform
+import shutil
+import stat
+import subprocess
+import tempfile
+from pathlib import Path
+
+_SOURCE = Path(__file__).with_name("winograd.c")
+_FLAGS = ("-O3", "-march=native", "-std=c11", "-ffp-contract=fast", "-fopenmp", "-shared", "-fPIC")
+_BUILD_SECONDS = 60
+_log = logging.getLogger(__name__)
+
+
+@functools.cache
+def library() -> ctypes.CDLL | None:
+    """The loaded kernels, or None where they are switched off or cannot be had; the log says why."""
+    if os.environ.get("MESR_KERNELS", "on").lower() in ("off", "0", "no"):
+        return None
+    compiler = shutil.which("gcc") or shutil.which("cc")
+    if platform.system() != "Linux" or compiler is None:
+        _log.info("No compiler for the fast convolution; PyTorch's own is used.")
+        return None
+    try:
+        return _declared(ctypes.CDLL(str(_built(compiler))))
+    except (OSError, subprocess.SubprocessError) as error:
+        _log.info(
+            "The fast convolution could not be built (%s); PyTorch's own is used.", type(error).__name__
+        )
+        return None
+
+
+def _built(compiler: str) -> Path:
+    folder = _cache()
+    made = folder / f"kernels-{_key(compiler)}.so"
+    if made.exists() and made.stat().st_uid == os.getuid():
+        return made
+    handle, temporary = tempfile.mkstemp(suffix=".so", dir=folder)
+    os.close(handle)
+    try:
+        command = [compiler, *_FLAGS, str(_SOURCE), "-o", temporary]
+        subprocess.run(command, check=True, capture_output=True, timeout=_BUILD_SECONDS)
+        Path(temporary).replace(made)
+    finally:
+        Path(temporary).unlink(missing_ok=True)
+    return made
+
+
+def _cache() -> Path:
+    base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    folder = base / "mesr"
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    found = folder.stat()
+    if found.st_uid != os.getuid() or found.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+        raise PermissionError("the cache folder is not this user's alone")
+    return folder
+
+
+def _key(compiler: str) -> str:
+    version = subprocess.run(
+        [compiler, "-dumpfullversion"], capture_output=True, timeout=10, check=True
+    ).stdout
+    flags = [
+        line
+        for line in Path("/proc/cpuinfo").read_text().splitlines()
+        if line.startswith(("flags", "Features"))
+    ]
+    parts = (_SOURCE.read_bytes(), version, " ".join(_FLAGS).encode(), "".join(flags[:1]).encode())
+    return hashlib.sha256(b"\0".join(parts)).hexdigest()[:16]
+
+
+def _declared(loaded: ctypes.CDLL) -> ctypes.CDLL:
+    pointer, number = ctypes.c_void_p, ctypes.c_int
+    loaded.winograd_convolve.argtypes = [pointer] * 5 + [number] * 7
+    loaded.winograd_gradient.argtypes = [pointer] * 4 + [number] * 6
+    return loaded
