@@ -83,6 +83,6 @@ def _key(compiler: str) -> str:
 
 def _declared(loaded: ctypes.CDLL) -> ctypes.CDLL:
     pointer, number = ctypes.c_void_p, ctypes.c_int
-    loaded.winograd_convolve.argtypes = [pointer] * 5 + [number] * 7
-    loaded.winograd_gradient.argtypes = [pointer] * 4 + [number] * 6
+    loaded.winograd_convolve.argtypes = [pointer] * 7 + [number] * 8
+    loaded.winograd_gradient.argtypes = [pointer] * 6 + [number] * 6
     return loaded

@@ -92,6 +92,61 @@ static inline __attribute__((always_inline)) void back_into(const vec *g, int fr
     m[5 * step] = d;
 }
 
+/* G · g, three values to six. */
+static inline __attribute__((always_inline)) void kernel_into(const vec *g, int from, vec *u, int step)
+{
+    vec a = g[0], b = g[from], c = g[2 * from];
+    vec even = (a + c) * (-1.0f / 6), odd = b * (-1.0f / 6), even2 = a * (1.0f / 24) + c * (1.0f / 6),
+        odd2 = b * (1.0f / 12);
+    u[0] = a * 0.25f;
+    u[step] = even + odd;
+    u[2 * step] = even - odd;
+    u[3 * step] = even2 + odd2;
+    u[4 * step] = even2 - odd2;
+    u[5 * step] = c;
+}
+
+/* Gᵀ · u, its transpose: six values to three. */
+static inline __attribute__((always_inline)) void kernel_out_of(const vec *u, int step, vec *g, int to)
+{
+    vec sum = (u[step] + u[2 * step]) * (1.0f / 6), sum2 = u[3 * step] + u[4 * step];
+    g[0] = u[0] * 0.25f - sum + sum2 * (1.0f / 24);
+    g[to] = (u[2 * step] - u[step]) * (1.0f / 6) + (u[3 * step] - u[4 * step]) * (1.0f / 12);
+    g[2 * to] = sum2 * (1.0f / 6) - sum + u[5 * step];
+}
+
+/* How a kernel (out, in, 3, 3) lies in memory: floats from one to the next along each axis. */
+typedef struct {
+    long out, in, row, column;
+} Strides;
+
+/* One input channel of a kernel, transformed: u[place][in][out], or turned for the gradient:
+ * u[place][out][in]. */
+static void transform_kernel(const float *w, Strides s, int c, int in, int out, int turned, float *u)
+{
+    for (int k = 0; k < out; k += LANES) {
+        vec g[9], half[18], q[PLACES];
+        for (int i = 0; i < 3; i++)
+            for (int j = 0; j < 3; j++) {
+                const float *from =
+                    w + c * s.in + (turned ? (2 - i) * s.row + (2 - j) * s.column : i * s.row + j * s.column);
+                for (int lane = 0; lane < LANES; lane++)
+                    g[3 * i + j][lane] = from[(k + lane) * s.out];
+            }
+        for (int j = 0; j < 3; j++)
+            kernel_into(g + j, 3, half + j, 3);
+        for (int i = 0; i < 6; i++)
+            kernel_into(half + 3 * i, 1, q + 6 * i, 1);
+        for (int p = 0; p < PLACES; p++) {
+            if (!turned)
+                store(u + ((size_t)p * in + c) * out + k, q[p]);
+            else
+                for (int lane = 0; lane < LANES; lane++)
+                    u[((size_t)p * out + k + lane) * in + c] = q[p][lane];
+        }
+    }
+}
+
 typedef struct {
     int height, width, across, tiles; /* of one image, tiles a row, tiles an image */
     long total;                       /* tiles of all images */
@@ -134,7 +189,8 @@ static inline __attribute__((always_inline)) void gather(const Plan *p, const fl
 }
 
 /* Tiles first…first+TILES of the input, transformed: v[place][tile][channel]. */
-static void transform_input(const Plan *p, const float *x, const float *mask, int channels, long first, float *v)
+static void transform_input(const Plan *p, const float *x, const float *mask, int channels, long first,
+                            float *v)
 {
     size_t image_size = (size_t)p->height * p->width * channels;
     for (int t = 0; t < TILES; t++) {
@@ -144,7 +200,8 @@ static void transform_input(const Plan *p, const float *x, const float *mask, in
             vec d[PLACES];
             if (first + t < p->total) {
                 const float *from = x + image * image_size + c;
-                gather(p, from, mask ? mask + image * image_size + c : NULL, channels, row - 1, column - 1, 6, d);
+                gather(p, from, mask ? mask + image * image_size + c : NULL, channels, row - 1, column - 1, 6,
+                       d);
                 for (int j = 0; j < 6; j++)
                     into(d + j, 6);
                 for (int i = 0; i < 6; i++)
@@ -159,8 +216,9 @@ static void transform_input(const Plan *p, const float *x, const float *mask, in
 }
 
 /* c[rows × n vectors] = a · b (+ c): a's element (i, k) is a[i·across + k·down], b and c are row-major. */
-static inline __attribute__((always_inline)) void product(const float *a, size_t across, size_t down, const float *b,
-                                                          size_t ldb, float *c, size_t ldc, int depth, int rows, int n, int add)
+static inline __attribute__((always_inline)) void product(const float *a, size_t across, size_t down,
+                                                          const float *b, size_t ldb, float *c, size_t ldc,
+                                                          int depth, int rows, int n, int add)
 {
     vec sum[ROWS][WIDE];
 #pragma GCC unroll 8
@@ -190,124 +248,159 @@ static inline __attribute__((always_inline)) void product(const float *a, size_t
             store(c + i * ldc + j * LANES, sum[i][j]);
 }
 
-/* y = [relu] conv(x where mask > 0) [+ residual].
+/* y = [relu] conv(x where mask > 0) [+ residual], or with the kernel turned and its channels exchanged.
  *
- * x (images, height, width, in), u (36, in, out) the transformed kernel, y and residual (…, out).
- * mask, residual may be NULL. Gives 0, or 1 where memory ran out.
+ * x (images, height, width, in), w the kernel (out, in, 3, 3), or (in, out, 3, 3) where turned, strides in
+ * floats; u 36 · in · out floats of scratch; y and residual (…, out). mask, residual may be NULL. Gives 0, or
+ * 1 where memory ran out.
  */
-int winograd_convolve(const float *x, const float *mask, const float *u, const float *residual, float *y, int images,
-                      int height, int width, int in, int out, int relu, int threads)
+int winograd_convolve(const float *x, const float *mask, const float *w, float *u, const float *residual,
+                      float *y, const long *strides, int turned, int images, int height, int width, int in,
+                      int out, int relu, int threads)
 {
     Plan p = plan(images, height, width);
+    Strides s = {strides[0], strides[1], strides[2], strides[3]};
     long blocks = (p.total + TILES - 1) / TILES;
-    int failed = 0;
-#pragma omp parallel for num_threads(threads) schedule(static) reduction(| : failed)
-    for (long block = 0; block < blocks; block++) {
-        float *v = scratch(PLACES * (SHEET(in) + SHEET(out)));
-        if (!v) {
-            failed |= 1;
-            continue;
-        }
-        float *m = v + PLACES * SHEET(in);
-        transform_input(&p, x, mask, in, block * TILES, v);
-        for (int k = 0; k < PLACES; k++)
-            for (int n = 0; n < out;) {
-                int wide = out - n >= WIDE * LANES;
-                for (int t = 0; t < TILES; t += ROWS) {
-                    const float *a = v + k * SHEET(in) + (size_t)t * in, *b = u + (size_t)k * in * out + n;
-                    float *c = m + k * SHEET(out) + (size_t)t * out + n;
-                    if (wide)
-                        product(a, in, 1, b, out, c, out, in, ROWS, WIDE, 0);
-                    else
-                        product(a, in, 1, b, out, c, out, in, ROWS, 1, 0);
-                }
-                n += wide ? WIDE * LANES : LANES;
+    int failed = 0, first = turned ? out : in;
+#pragma omp parallel num_threads(threads) reduction(| : failed)
+    {
+#pragma omp for schedule(static)
+        for (int c = 0; c < first; c++)
+            transform_kernel(w, s, c, first, turned ? in : out, turned, u);
+#pragma omp for schedule(static)
+        for (long block = 0; block < blocks; block++) {
+            float *v = scratch(PLACES * (SHEET(in) + SHEET(out)));
+            if (!v) {
+                failed |= 1;
+                continue;
             }
-        size_t image_size = (size_t)height * width * out;
-        for (int t = 0; t < TILES && block * TILES + t < p.total; t++) {
-            int row, column;
-            size_t base = place(&p, block * TILES + t, &row, &column) * image_size;
-            for (int c = 0; c < out; c += LANES) {
-                vec q[PLACES], half[24], tile[16];
-                for (int k = 0; k < PLACES; k++)
-                    q[k] = load(m + k * SHEET(out) + (size_t)t * out + c);
-                for (int j = 0; j < 6; j++)
-                    out_of(q + j, 6, half + j, 6);
-                for (int i = 0; i < 4; i++)
-                    out_of(half + 6 * i, 1, tile + 4 * i, 1);
-                for (int i = 0; i < 4 && row + i < height; i++)
-                    for (int j = 0; j < 4 && column + j < width; j++) {
-                        size_t at = base + ((size_t)(row + i) * width + column + j) * out + c;
-                        vec value = tile[4 * i + j];
-                        if (relu)
-                            value = where_positive(value, value);
-                        if (residual)
-                            value += load(residual + at);
-                        store(y + at, value);
+            float *m = v + PLACES * SHEET(in);
+            transform_input(&p, x, mask, in, block * TILES, v);
+            for (int k = 0; k < PLACES; k++)
+                for (int n = 0; n < out;) {
+                    int wide = out - n >= WIDE * LANES;
+                    for (int t = 0; t < TILES; t += ROWS) {
+                        const float *a = v + k * SHEET(in) + (size_t)t * in,
+                                    *b = u + (size_t)k * in * out + n;
+                        float *c = m + k * SHEET(out) + (size_t)t * out + n;
+                        if (wide)
+                            product(a, in, 1, b, out, c, out, in, ROWS, WIDE, 0);
+                        else
+                            product(a, in, 1, b, out, c, out, in, ROWS, 1, 0);
                     }
+                    n += wide ? WIDE * LANES : LANES;
+                }
+            size_t image_size = (size_t)height * width * out;
+            for (int t = 0; t < TILES && block * TILES + t < p.total; t++) {
+                int row, column;
+                size_t base = place(&p, block * TILES + t, &row, &column) * image_size;
+                for (int c = 0; c < out; c += LANES) {
+                    vec q[PLACES], half[24], tile[16];
+                    for (int k = 0; k < PLACES; k++)
+                        q[k] = load(m + k * SHEET(out) + (size_t)t * out + c);
+                    for (int j = 0; j < 6; j++)
+                        out_of(q + j, 6, half + j, 6);
+                    for (int i = 0; i < 4; i++)
+                        out_of(half + 6 * i, 1, tile + 4 * i, 1);
+                    for (int i = 0; i < 4 && row + i < height; i++)
+                        for (int j = 0; j < 4 && column + j < width; j++) {
+                            size_t at = base + ((size_t)(row + i) * width + column + j) * out + c;
+                            vec value = tile[4 * i + j];
+                            if (relu)
+                                value = where_positive(value, value);
+                            if (residual)
+                                value += load(residual + at);
+                            store(y + at, value);
+                        }
+                }
             }
         }
     }
     return failed;
 }
 
-/* The transformed kernel's gradient: du (threads, 36, in, out), one part a thread, zeroed here, to be summed.
+/* The kernel's gradient dw (out, in, 3, 3), strides in floats.
  *
- * x (images, height, width, in), g (…, out) the gradient at the output, counted where mask (…, out) > 0.
+ * x (images, height, width, in), g (…, out) the gradient at the output, counted where mask (…, out) > 0;
+ * du threads · 36 · in · out floats of scratch, a part for every thread. Gives 0, or 1 where memory ran out.
  */
-int winograd_gradient(const float *x, const float *g, const float *mask, float *du, int images, int height, int width,
-                      int in, int out, int threads)
+int winograd_gradient(const float *x, const float *g, const float *mask, float *du, float *dw,
+                      const long *strides, int images, int height, int width, int in, int out, int threads)
 {
     Plan p = plan(images, height, width);
     long blocks = (p.total + TILES - 1) / TILES;
     size_t part = (size_t)PLACES * in * out;
+    Strides s = {strides[0], strides[1], strides[2], strides[3]};
     int failed = 0;
-#pragma omp parallel for num_threads(threads) schedule(static) reduction(| : failed)
-    for (int thread = 0; thread < threads; thread++) {
-        float *own = du + thread * part;
-        memset(own, 0, part * sizeof(float));
-        float *v = scratch(PLACES * (SHEET(in) + SHEET(out)));
-        if (!v) {
-            failed |= 1;
-            continue;
-        }
-        float *m = v + PLACES * SHEET(in);
-        size_t image_size = (size_t)height * width * out;
-        for (long block = blocks * thread / threads; block < blocks * (thread + 1) / threads; block++) {
-            transform_input(&p, x, NULL, in, block * TILES, v);
-            for (int t = 0; t < TILES; t++) {
-                int row, column;
-                long image = place(&p, block * TILES + t, &row, &column);
-                for (int c = 0; c < out; c += LANES) {
-                    vec d[16], half[24], q[PLACES];
-                    memset(q, 0, sizeof q);
-                    if (block * TILES + t < p.total) {
-                        size_t base = image * image_size + c;
-                        gather(&p, g + base, mask ? mask + base : NULL, out, row, column, 4, d);
-                        for (int j = 0; j < 4; j++)
-                            back_into(d + j, 4, half + j, 4);
-                        for (int i = 0; i < 6; i++)
-                            back_into(half + 4 * i, 1, q + 6 * i, 1);
-                    }
-                    for (int k = 0; k < PLACES; k++)
-                        store(m + k * SHEET(out) + (size_t)t * out + c, q[k]);
-                }
+#pragma omp parallel num_threads(threads) reduction(| : failed)
+    {
+#pragma omp for schedule(static)
+        for (int thread = 0; thread < threads; thread++) {
+            float *own = du + thread * part;
+            memset(own, 0, part * sizeof(float));
+            float *v = scratch(PLACES * (SHEET(in) + SHEET(out)));
+            if (!v) {
+                failed |= 1;
+                continue;
             }
-            for (int k = 0; k < PLACES; k++)
-                for (int n = 0; n < out;) {
-                    int wide = out - n >= WIDE * LANES;
-                    const float *b = m + k * SHEET(out) + n;
-                    for (int c = 0; c < in; c += 4) {
-                        const float *a = v + k * SHEET(in) + c;
-                        float *to = own + ((size_t)k * in + c) * out + n;
-                        if (wide)
-                            product(a, 1, in, b, out, to, out, TILES, 4, WIDE, 1);
-                        else
-                            product(a, 1, in, b, out, to, out, TILES, 4, 1, 1);
+            float *m = v + PLACES * SHEET(in);
+            size_t image_size = (size_t)height * width * out;
+            for (long block = blocks * thread / threads; block < blocks * (thread + 1) / threads; block++) {
+                transform_input(&p, x, NULL, in, block * TILES, v);
+                for (int t = 0; t < TILES; t++) {
+                    int row, column;
+                    long image = place(&p, block * TILES + t, &row, &column);
+                    for (int c = 0; c < out; c += LANES) {
+                        vec d[16], half[24], q[PLACES];
+                        memset(q, 0, sizeof q);
+                        if (block * TILES + t < p.total) {
+                            size_t base = image * image_size + c;
+                            gather(&p, g + base, mask ? mask + base : NULL, out, row, column, 4, d);
+                            for (int j = 0; j < 4; j++)
+                                back_into(d + j, 4, half + j, 4);
+                            for (int i = 0; i < 6; i++)
+                                back_into(half + 4 * i, 1, q + 6 * i, 1);
+                        }
+                        for (int k = 0; k < PLACES; k++)
+                            store(m + k * SHEET(out) + (size_t)t * out + c, q[k]);
                     }
-                    n += wide ? WIDE * LANES : LANES;
                 }
+                for (int k = 0; k < PLACES; k++)
+                    for (int n = 0; n < out;) {
+                        int wide = out - n >= WIDE * LANES;
+                        const float *b = m + k * SHEET(out) + n;
+                        for (int c = 0; c < in; c += 4) {
+                            const float *a = v + k * SHEET(in) + c;
+                            float *to = own + ((size_t)k * in + c) * out + n;
+                            if (wide)
+                                product(a, 1, in, b, out, to, out, TILES, 4, WIDE, 1);
+                            else
+                                product(a, 1, in, b, out, to, out, TILES, 4, 1, 1);
+                        }
+                        n += wide ? WIDE * LANES : LANES;
+                    }
+            }
         }
+#pragma omp for schedule(static)
+        for (int c = 0; c < in; c++)
+            for (int k = 0; k < out; k += LANES) {
+                vec q[PLACES], half[18], kernel[9];
+                for (int place = 0; place < PLACES; place++) {
+                    const float *from = du + ((size_t)place * in + c) * out + k;
+                    q[place] = load(from);
+                    for (int thread = 1; thread < threads; thread++)
+                        q[place] += load(from + thread * part);
+                }
+                for (int j = 0; j < 6; j++)
+                    kernel_out_of(q + j, 6, half + j, 6);
+                for (int i = 0; i < 3; i++)
+                    kernel_out_of(half + 6 * i, 1, kernel + 3 * i, 1);
+                for (int i = 0; i < 3; i++)
+                    for (int j = 0; j < 3; j++)
+                        for (int lane = 0; lane < LANES; lane++)
+                            dw[(k + lane) * s.out + c * s.in + i * s.row + j * s.column] =
+                                kernel[3 * i + j][lane];
+            }
     }
     return failed;
 }

@@ -6,7 +6,7 @@ convolution with the turned kernel; the gradient of the kernel is a product in t
 
 from __future__ import annotations
 
-import functools
+import ctypes
 from typing import Any
 
 import torch
@@ -16,8 +16,6 @@ from torch.autograd.function import once_differentiable
 from .library import library
 
 _LANES = 16
-_G = [[1 / 4, 0, 0], [-1 / 6, -1 / 6, -1 / 6], [-1 / 6, 1 / 6, -1 / 6], [1 / 24, 1 / 12, 1 / 6]]
-_G += [[1 / 24, -1 / 12, 1 / 6], [0, 0, 1]]
 
 
 def suits(x: Tensor, weight: Tensor) -> bool:
@@ -45,8 +43,7 @@ class _Convolution(torch.autograd.Function):
     def forward(ctx: Any, x: Tensor, weight: Tensor, add: Tensor | None, relu: bool) -> Tensor:
         assert not (relu and add is not None), "a ReLU before a sum has no mask in the result"
         x = x.contiguous(memory_format=torch.channels_last)
-        kernel = _transformed(weight.permute(2, 3, 1, 0))
-        y = _convolved(x, kernel, weight.shape[0], add=add, relu=relu)
+        y = _convolved(x, weight, add=add, relu=relu)
         ctx.save_for_backward(x, weight, y if relu else None)
         return y
 
@@ -57,57 +54,52 @@ class _Convolution(torch.autograd.Function):
         gradient = gradient.contiguous(memory_format=torch.channels_last)
         to_x = to_weight = None
         if ctx.needs_input_grad[0]:
-            turned = _transformed(weight.flip(2, 3).permute(2, 3, 0, 1))
-            to_x = _convolved(gradient, turned, weight.shape[1], mask=mask)
+            to_x = _convolved(gradient, weight, mask=mask, turned=True)
         if ctx.needs_input_grad[1]:
-            to_weight = _kernel_gradient(x, gradient, mask)
+            to_weight = _kernel_gradient(x, gradient, weight, mask)
         return to_x, to_weight, gradient if ctx.needs_input_grad[2] else None, None
-
-
-@functools.cache
-def _transform() -> Tensor:
-    g = torch.tensor(_G, dtype=torch.float64)
-    return torch.kron(g, g).float()
-
-
-def _transformed(kernel: Tensor) -> Tensor:
-    """(3, 3, in, out) to (36, in·out): G g Gᵀ."""
-    return _transform() @ kernel.reshape(9, -1)
 
 
 def _convolved(
     x: Tensor,
-    kernel: Tensor,
-    out: int,
+    weight: Tensor,
     mask: Tensor | None = None,
     add: Tensor | None = None,
     relu: bool = False,
+    turned: bool = False,
 ) -> Tensor:
+    """Everything channels_last; `mask` is like `x`, `add` like the result; `turned` for the gradient at the input."""
     n, channels, height, width = x.shape
+    out = weight.shape[1 if turned else 0]
     y = torch.empty((n, out, height, width), memory_format=torch.channels_last)
+    kernel = torch.empty(36, channels, out)
     if add is not None:
         add = add.contiguous(memory_format=torch.channels_last)
     code = _functions().winograd_convolve(
-        x.data_ptr(), _pointer(mask), kernel.data_ptr(), _pointer(add), y.data_ptr(),
-        n, height, width, channels, out, int(relu), torch.get_num_threads(),
+        x.data_ptr(), _pointer(mask), weight.data_ptr(), kernel.data_ptr(), _pointer(add), y.data_ptr(),
+        _strides(weight), int(turned), n, height, width, channels, out, int(relu), torch.get_num_threads(),
     )  # fmt: skip
     if code:
         raise MemoryError("no memory for a convolution's scratch")
     return y
 
 
-def _kernel_gradient(x: Tensor, gradient: Tensor, mask: Tensor | None) -> Tensor:
+def _kernel_gradient(x: Tensor, gradient: Tensor, weight: Tensor, mask: Tensor | None) -> Tensor:
     n, channels, height, width = x.shape
     out, threads = gradient.shape[1], torch.get_num_threads()
-    parts = torch.empty(threads, 36, channels * out)
+    parts = torch.empty(threads, 36, channels, out)
+    result = torch.empty_like(weight)
     code = _functions().winograd_gradient(
-        x.data_ptr(), gradient.data_ptr(), _pointer(mask), parts.data_ptr(),
-        n, height, width, channels, out, threads,
+        x.data_ptr(), gradient.data_ptr(), _pointer(mask), parts.data_ptr(), result.data_ptr(),
+        _strides(result), n, height, width, channels, out, threads,
     )  # fmt: skip
     if code:
         raise MemoryError("no memory for a gradient's scratch")
-    kernel = _transform().T @ parts.sum(0)
-    return kernel.view(3, 3, channels, out).permute(3, 2, 0, 1)
+    return result
+
+
+def _strides(kernel: Tensor) -> Any:
+    return (ctypes.c_long * 4)(*kernel.stride())
 
 
 def _functions() -> Any:

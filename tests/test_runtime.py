@@ -1,0 +1,75 @@
+"""The process's settings: threads within the container's quota, memory that is reused, imports that change nothing."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from mesr import runtime
+
+FAULTS = """
+import resource, sys, torch
+if sys.argv[1] == "kept":
+    from mesr import runtime
+    if not runtime.keep_memory():
+        sys.exit(9)
+def work():
+    for _ in range(20):
+        torch.ones(16 << 20)  # 64 MiB, written to
+work()
+before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+work()
+print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+"""
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [("max 100000", 8), ("150000 100000", 2), ("50000 100000", 1), ("1600000 100000", 8), ("", 8)],
+)
+def test_a_container_s_quota_limits_the_threads(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str, expected: int
+) -> None:
+    quota = tmp_path / "cpu.max"
+    quota.write_text(text)
+    monkeypatch.setattr(runtime, "_CPU_MAX", quota)
+    monkeypatch.setattr(runtime.os, "sched_getaffinity", lambda _: set(range(8)))
+    assert runtime.processors() == expected
+
+
+def test_a_number_of_threads_that_was_asked_for_stays(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(runtime, "processors", lambda: 3)
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    runtime.limit_threads()
+    assert os.environ["OMP_NUM_THREADS"] == "3"
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    runtime.limit_threads()
+    assert os.environ["OMP_NUM_THREADS"] == "1"
+
+
+def test_freed_memory_is_reused_without_page_faults() -> None:
+    def faults(mode: str) -> int:
+        done = subprocess.run(
+            [sys.executable, "-c", FAULTS, mode], capture_output=True, text=True, timeout=120, check=False
+        )
+        if done.returncode == 9:
+            pytest.skip("the allocator here is not glibc's")
+        assert done.returncode == 0, done.stderr
+        return int(done.stdout)
+
+    assert faults("kept") * 10 < faults("plain")
+
+
+def test_importing_the_library_changes_no_setting_of_the_process() -> None:
+    code = (
+        "import torch; torch.set_num_threads(1); import mesr, mesr.inference, mesr.train; "
+        "mesr.upscale; print(torch.get_num_threads())"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=120, check=True
+    )
+    assert done.stdout.strip() == "1"
