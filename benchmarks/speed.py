@@ -14,6 +14,7 @@ from collections.abc import Callable
 import numpy as np
 import torch
 
+from mesr import runtime
 from mesr.grid import Target
 from mesr.inference import Options, Upscaler
 from mesr.intensity import HU_WINDOW
@@ -50,6 +51,7 @@ def main() -> None:
     parser.add_argument("--runs", type=int, default=3)
     parser.add_argument("--precision", choices=["auto", "float32", "bf16"], default="auto")
     arguments = parser.parse_args()
+    runtime.keep_memory()  # As the command line does.
     imported = peak_bytes()
     model, card = weights.load(arguments.model)
     grid = Target.of(scale=arguments.scale).grid((1, arguments.size, arguments.size), None)

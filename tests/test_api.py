@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import pydicom
 import pytest
 from scans import dicom_series
 from tiny import tiny_weights
@@ -177,6 +178,22 @@ def test_use_outside_the_training_ranges_is_warned_of(
     volume = _volume(_head(), modality=modality, spacing=spacing)
     sr = mesr.upscale(volume, scale=scale, model=model)
     assert {note.code for note in sr.notes} == codes
+
+
+def test_results_of_perceptual_weights_are_marked_wherever_they_go(tmp_path: Path) -> None:
+    """In the notes, in the DICOM description, and when the DICOM result is read again."""
+    dicom_series(tmp_path / "study")
+    model = tiny_weights(tmp_path / "w.safetensors", losses={"l1": 1.0, "adversarial": 0.001})
+    sr = mesr.upscale(tmp_path / "study", scale=2, model=model)
+    assert "perceptual-weights" in {note.code for note in sr.notes}
+    mesr.write(sr, tmp_path / "out")
+    written = pydicom.dcmread(next((tmp_path / "out").rglob("*.dcm")))
+    assert "fine texture may be invented" in written.DerivationDescription
+    assert "perceptual-source" in {note.code for note in mesr.read(tmp_path / "out").notes}
+    plain = tiny_weights(tmp_path / "plain.safetensors", losses={"l1": 1.0, "adversarial": 0.0})
+    assert "perceptual-weights" not in {
+        n.code for n in mesr.upscale(tmp_path / "study", scale=2, model=plain).notes
+    }
 
 
 def test_ct_values_that_are_not_hu_are_warned_of(tmp_path: Path) -> None:

@@ -29,6 +29,7 @@ import mesr
 from mesr import cli, config, errors, job, report
 from mesr.grid import Target
 from mesr.models import build, registry, weights
+from mesr.patients import CohortSpec
 from mesr.prepare import SetSpec
 from mesr.recipe import TrainConfig
 from mesr.results import COLUMNS
@@ -115,11 +116,12 @@ def test_the_model_of_the_worked_example_answers_like_any_other(
     known = {name: registry._ARCHITECTURES[name] for name in registry.architectures()}
     monkeypatch.setattr(registry, "_ARCHITECTURES", known)
     (block,) = fences(ROOT / "CONTRIBUTING.md", "python")
-    exec(compile(block, "srcnn.py", "exec"), {"__name__": "mesr.models.srcnn", "__package__": "mesr.models"})
-    model = build({"name": "srcnn", "args": {"features": 8}}).eval()
+    exec(compile(block, "espcn.py", "exec"), {"__name__": "mesr.models.espcn", "__package__": "mesr.models"})
+    model = build({"name": "espcn", "args": {"features": 8}}).eval()
     model_questions.answers_every_size(model)
     model_questions.encodes_once_for_every_scale(model)
-    model_questions.comes_back_from_its_file_alone("srcnn", {"features": 8}, tmp_path)
+    model_questions.comes_back_from_its_file_alone("espcn", {"features": 8}, tmp_path)
+    model_questions.tiles_give_the_whole(model, "2.5")
 
 
 def commands(page: Path) -> Iterator[list[str]]:
@@ -148,7 +150,12 @@ def test_the_shell_commands_of_a_page_are_ones_there_are(page: Path) -> None:
 
 @pytest.mark.parametrize(
     ("page", "number", "kind"),
-    [("train.md", 0, SetSpec), ("train.md", 1, TrainConfig), ("evaluate.md", 0, EvaluationSpec)],
+    [
+        ("train.md", 0, SetSpec),
+        ("train.md", 1, TrainConfig),
+        ("pairs.md", 0, CohortSpec),
+        ("evaluate.md", 0, EvaluationSpec),
+    ],
 )
 def test_a_settings_file_of_a_page_is_understood(page: str, number: int, kind: type[object]) -> None:
     block = fences(DOCS / "how-to" / page, "yaml")[number]

@@ -13,13 +13,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from safetensors.torch import load_file
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
 
 from mesr.checkpoint import grow
 from mesr.data import reference_pair
-from mesr.errors import UsageError, WeightsError
+from mesr.errors import MesrError, UsageError, WeightsError
 from mesr.grid import fraction
-from mesr.losses import compound
+from mesr.losses import Ramp, l1, vgg
+from mesr.losses.vgg import ARCHITECTURES, Vgg
 from mesr.models import build
 from mesr.models import weights as weights_files
 from mesr.models.weights import Card
@@ -99,12 +101,14 @@ def test_a_weights_file_says_how_it_came_to_be(root: Path, tmp_path: Path) -> No
 
 
 @pytest.mark.slow
-def test_a_killed_run_goes_on_exactly(root: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("losses", ["{l1: 1.0}", "{l1: 1.0, adversarial: 0.01}"], ids=["l1", "adversarial"])
+def test_a_killed_run_goes_on_exactly(root: Path, tmp_path: Path, losses: str) -> None:
     """SIGKILL in the middle, then the same command again: the weights are those of an unbroken run, bit for bit."""
     command = [
         sys.executable, "-m", "mesr.train", "", f"set={root}", "name=tiny", "model.args={blocks: 1, features: 8, hidden: 16}",
-        "sampling.patch=12", "sampling.batch=2", "steps=60", "validation.every=1000", "precision=float32",
-        "checkpoint_minutes=0.0", "threads=1", "optimiser.name=muon",
+        "sampling.patch=12", "sampling.batch=2", "sampling.high=2", "steps=30", "validation.every=1000", "precision=float32",
+        "checkpoint_minutes=0.0", "threads=1", "optimiser.name=muon", f"losses={losses}", "critic.features=2",
+        "critic.steps=2",
     ]  # fmt: skip
     empty = tmp_path / "empty.yaml"
     empty.write_text("{}")
@@ -187,8 +191,102 @@ def test_weights_of_another_width_are_no_start() -> None:
         grow(wide, (narrow, Card("narrow", {}, "", {})))
 
 
-def test_losses_are_named_and_weighted() -> None:
-    sr, hr = torch.zeros(1, 1, 2, 2), torch.full((1, 1, 2, 2), 0.5)
-    assert float(compound({"l1": 2.0})(sr, hr)) == 1.0
+def test_unknown_losses_are_refused_before_anything_is_loaded(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="losses"):
-        compound({"l7": 1.0})
+        train(_config(tmp_path / "no set", tmp_path / "run", losses={"l7": 1.0}), _silent)
+
+
+def _compound(root: Path, out: Path, monkeypatch: pytest.MonkeyPatch, **changes: object) -> TrainConfig:
+    """A run with all three terms, on a VGG of few maps and a small critic."""
+    monkeypatch.setattr(vgg, "WIDTHS", (4, 8, 8, 8, 8))
+    file = root / "vgg.safetensors"
+    if not file.exists():
+        save_file(Vgg(ARCHITECTURES["vgg16"]).state_dict(), file, metadata={"vgg": "vgg16"})
+    losses = {"l1": 1.0, "perceptual": 0.01, "adversarial": 0.001}
+    config = _config(root, out, losses=losses, schedule={"adversarial": Ramp(start=4, ramp=4)}, **changes)
+    config.perceptual.vgg, config.perceptual.depths = str(file), [1, 2, 3]
+    config.critic.features, config.critic.steps = 2, 2
+    config.sampling.high = 1.5
+    return config
+
+
+def test_a_compound_run_goes_on_exactly_from_its_checkpoint(
+    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Stopped after the critic has begun to learn: critic, both optimisers and the weights go on as unbroken."""
+
+    def stops(progress: Progress) -> None:
+        if progress.step == 8:
+            raise RuntimeError("the power went")
+
+    torch.set_num_threads(1)
+    whole = train(_compound(root, tmp_path / "whole", monkeypatch), _silent)
+    broken = _compound(root, tmp_path / "broken", monkeypatch, checkpoint_minutes=0.0)
+    with pytest.raises(RuntimeError, match="power"):
+        train(broken, stops)
+    train(broken, _silent)
+    for name in (whole.name, "checkpoint.safetensors"):
+        expected, found = (load_file(tmp_path / run / name) for run in ("whole", "broken"))
+        assert expected.keys() == found.keys()
+        assert all(torch.equal(expected[key], found[key]) for key in expected)
+    assert any(key.startswith("critic-optimiser.") for key in expected)
+
+
+def test_a_compound_run_logs_its_terms_and_says_what_it_was_trained_with(
+    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = _compound(root, tmp_path / "run", monkeypatch, steps=100)
+    config.schedule["adversarial"].start = 90
+    config.perceptual.depths = [1]
+    config.sampling.batch = 1
+    config.validation.every = 100
+    card = weights_files.read_card(train(config, _silent))
+    assert card.perceptual
+    assert card.about["training"]["losses"] == {"l1": 1.0, "perceptual": 0.01, "adversarial": 0.001}
+    assert card.about["training"]["vgg"] == "vgg.safetensors"
+    rows = [line.split(",") for line in (tmp_path / "run" / "log.csv").read_text().splitlines()[1:]]
+    values = {name: float(value) for step, name, value in rows if step == "100"}
+    assert {"loss", "loss l1", "loss perceptual", "loss adversarial", "rate"} < values.keys()
+    assert {"critic distance", "critic gradient norm"} < values.keys()
+    assert values["critic gradient norm"] > 0
+
+
+def test_a_run_that_diverges_stops_and_leaves_the_checkpoint_alone(
+    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    steps = iter(range(100))
+    monkeypatch.setattr(
+        "mesr.train.l1", lambda sr, hr: l1(sr, hr) * (1.0 if next(steps) < 6 else float("nan"))
+    )
+    with pytest.raises(MesrError) as stopped:
+        train(_config(root, tmp_path / "run", checkpoint_minutes=0.0), _silent)
+    assert stopped.value.code == "diverged"
+    assert "step 6" in stopped.value.sentence
+    with safe_open(tmp_path / "run" / "checkpoint.safetensors", framework="pt") as file:
+        assert json.loads(file.metadata()["run"])["step"] == 6
+        assert all(bool(file.get_tensor(key).isfinite().all()) for key in file.keys())  # noqa: SIM118
+    assert not (tmp_path / "run" / "tiny.safetensors").exists()
+
+
+def test_patches_too_small_for_the_vgg_are_refused(
+    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = _compound(root, tmp_path / "run", monkeypatch)
+    config.perceptual.depths = [1, 5]
+    with pytest.raises(UsageError, match="patches of 16 pixels, found 12"):
+        train(config, _silent)
+
+
+def test_a_checkpoint_from_before_a_setting_existed_goes_on(root: Path, tmp_path: Path) -> None:
+    train(_config(root, tmp_path / "run"), _silent)
+    path = tmp_path / "run" / "checkpoint.safetensors"
+    with safe_open(path, framework="pt") as file:
+        header = json.loads(file.metadata()["run"])
+    for late in ("schedule", "perceptual", "critic"):
+        del header["config"][late]
+    save_file(load_file(path), path, metadata={"run": json.dumps(header)})
+    train(_config(root, tmp_path / "run"), _silent)
+    with pytest.raises(UsageError, match="critic"):
+        changed = _config(root, tmp_path / "run")
+        changed.critic.steps = 1
+        train(changed, _silent)

@@ -16,10 +16,12 @@ from typing import Any
 import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
-from torch import Tensor
+from torch import Tensor, nn
 
+from . import config as configuration
 from .errors import UsageError, WeightsError
 from .files import atomic_path
+from .losses import Adversary
 from .models.contract import SuperResolver
 from .models.weights import Card
 from .recipe import TrainConfig
@@ -29,9 +31,15 @@ class Run:
     """The state of a training: what the checkpoint holds."""
 
     def __init__(
-        self, model: SuperResolver, optimiser: torch.optim.Optimizer, out: Path, config: TrainConfig
+        self,
+        model: SuperResolver,
+        optimiser: torch.optim.Optimizer,
+        out: Path,
+        config: TrainConfig,
+        adversary: Adversary | None = None,
     ) -> None:
         self.model, self.optimiser, self.out, self.config = model, optimiser, out, config
+        self.adversary = adversary
         self.step = 0
         self.seconds = 0.0
         self.average = {key: value.detach().clone() for key, value in model.state_dict().items()}
@@ -43,7 +51,10 @@ class Run:
         decay = min(self.config.optimiser.ema, (1 + self.step) / (10 + self.step))
         with torch.no_grad():
             for key, value in self.model.state_dict().items():
-                self.average[key].lerp_(value, 1 - decay)
+                if value.is_floating_point():
+                    self.average[key].lerp_(value, 1 - decay)
+                else:  # A count, such as batch norm's of batches, has no average.
+                    self.average[key].copy_(value)
 
     @contextmanager
     def averaged(self) -> Iterator[None]:
@@ -68,8 +79,11 @@ class Run:
         self._since = now
         tensors = {f"model.{k}": v for k, v in self.model.state_dict().items()}
         tensors |= {f"average.{k}": v for k, v in self.average.items()}
-        for name, state in self._optimiser_state().items():
-            tensors |= {f"optimiser.{name}.{k}": v for k, v in state.items()}
+        tensors |= _steps_so_far("optimiser.", self.optimiser, self.model)
+        if self.adversary is not None:
+            critic = self.adversary.critic
+            tensors |= {f"critic.{k}": v for k, v in critic.state_dict().items()}
+            tensors |= _steps_so_far("critic-optimiser.", self.adversary.optimiser, critic)
         header = {"step": self.step, "seconds": self.seconds, "config": self._fixed(self.step)}
         with atomic_path(self.checkpoint, force=True) as temporary:
             stored = {key: value.detach().cpu().contiguous() for key, value in tensors.items()}
@@ -83,8 +97,9 @@ class Run:
         with safe_open(self.checkpoint, framework="pt") as file:
             header = json.loads(file.metadata()["run"])
             fixed = self._fixed(header["step"])
-            if header["config"] != fixed:
-                changed = [k for k in fixed | header["config"] if header["config"].get(k) != fixed.get(k)]
+            before = _completed(header["config"], fixed)
+            if before != fixed:
+                changed = [k for k in fixed | before if before.get(k) != fixed.get(k)]
                 raise UsageError(
                     "other-run",
                     f"The run's folder holds a checkpoint of another configuration ({', '.join(changed)} differ).",
@@ -95,17 +110,10 @@ class Run:
         self.step, self.seconds = header["step"], header["seconds"]
         self.model.load_state_dict(_under(tensors, "model."))
         self.average = {k: v.to(self.average[k]) for k, v in _under(tensors, "average.").items()}
-        names = dict(self.model.named_parameters())
-        for name, parameter in names.items():
-            state = _under(tensors, f"optimiser.{name}.")
-            if state:
-                self.optimiser.state[parameter] = {
-                    k: v if k == "step" else _like(parameter, v) for k, v in state.items()
-                }
-
-    def _optimiser_state(self) -> dict[str, dict[str, Tensor]]:
-        held = self.optimiser.state
-        return {name: dict(held[p]) for name, p in self.model.named_parameters() if p in held}
+        _go_on(tensors, "optimiser.", self.optimiser, self.model)
+        if self.adversary is not None:
+            self.adversary.critic.load_state_dict(_under(tensors, "critic."))
+            _go_on(tensors, "critic-optimiser.", self.adversary.optimiser, self.adversary.critic)
 
     def _fixed(self, step: int) -> dict[str, Any]:
         """The settings that must not change between a checkpoint at `step` and its continuation."""
@@ -116,6 +124,13 @@ class Run:
         if schedule == "constant" or (schedule == "linear" and step <= self.config.steps * (1.0 - fall)):
             settings.pop("steps")  # No rate so far has depended on it: a run may be made longer or shorter.
         return settings
+
+
+def _completed(before: Mapping[str, Any], fixed: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings in a checkpoint, and the defaults of those that came after it was written."""
+    complete = dataclasses.asdict(configuration.build(TrainConfig, before))
+    kept = {*before, *fixed} - ({"steps"} - before.keys())  # It is left out on purpose where it is free.
+    return {key: value for key, value in complete.items() if key in kept}
 
 
 def grow(model: SuperResolver, start: tuple[SuperResolver, Card]) -> None:
@@ -130,7 +145,7 @@ def grow(model: SuperResolver, start: tuple[SuperResolver, Card]) -> None:
     donor, card = start
     given, own = donor.state_dict(), model.state_dict()
     count, have = _blocks(own), _blocks(given)
-    if have and count > have:
+    if have and count > have and _deepens(own):
         places = {round(n * count / have): n for n in range(have)}
         moved = {key: value for key, value in given.items() if not key.startswith("blocks.")}
         for n in range(count):
@@ -150,6 +165,30 @@ def grow(model: SuperResolver, start: tuple[SuperResolver, Card]) -> None:
 
 def _blocks(state: Mapping[str, Tensor]) -> int:
     return len({key.split(".")[1] for key in state if key.startswith("blocks.")})
+
+
+def _steps_so_far(prefix: str, optimiser: torch.optim.Optimizer, module: nn.Module) -> dict[str, Tensor]:
+    """What an optimiser remembers of each parameter, as tensors named after it."""
+    named = [(name, optimiser.state[p]) for name, p in module.named_parameters() if p in optimiser.state]
+    return {f"{prefix}{name}.{key}": value for name, state in named for key, value in state.items()}
+
+
+def _go_on(
+    tensors: Mapping[str, Tensor], prefix: str, optimiser: torch.optim.Optimizer, module: nn.Module
+) -> None:
+    """Give an optimiser back what `_steps_so_far` wrote."""
+    for name, parameter in module.named_parameters():
+        state = _under(tensors, f"{prefix}{name}.")
+        if state:
+            optimiser.state[parameter] = {
+                k: v if k == "step" else _like(parameter, v) for k, v in state.items()
+            }
+
+
+def _deepens(state: Mapping[str, Tensor]) -> bool:
+    """Whether the blocks are those of `mesr`, which a second convolution of zeros makes identities."""
+    blocks = [key for key in state if key.startswith("blocks.")]
+    return all(key.endswith((".first.weight", ".second.weight")) for key in blocks)
 
 
 def _under(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:

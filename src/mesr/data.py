@@ -19,9 +19,10 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from .degrade import recipe
+from .degrade import recipe, seed_of
 from .errors import InputError, UsageError
 from .grid import Axis, Grid, fraction, reference_crop, round_half_up
+from .patches import Place, margin, moved, shrinking
 
 MANIFEST = "manifest.json"
 FORMAT = 1
@@ -38,6 +39,8 @@ class TrainingSlice:
         series: position of its series in the set, which balances the sampling.
         modality: "CT" or "MR".
         name: for logs, without patient data.
+        paired: likewise (H, W), the same slice as another scanner saw it, which the low resolution is then made
+            from (`mesr prepare-pairs`); None where it is made from `values`.
     """
 
     values: npt.NDArray[Any]
@@ -47,11 +50,18 @@ class TrainingSlice:
     series: int
     modality: str
     name: str
+    paired: npt.NDArray[Any] | None = None
 
     def patch(self, rows: slice, columns: slice) -> npt.NDArray[np.float32]:
         """A part of it as float32 in the network's range."""
-        part = self.values[rows, columns].astype(np.float32)
-        return (part - np.float32(self.low)) * np.float32(1.0 / (self.high - self.low))
+        return self._mapped(self.values[rows, columns])
+
+    def source(self, rows: slice, columns: slice) -> npt.NDArray[np.float32]:
+        """The same part of what the low resolution is made from, likewise."""
+        return self._mapped((self.values if self.paired is None else self.paired)[rows, columns])
+
+    def _mapped(self, part: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
+        return (part.astype(np.float32) - np.float32(self.low)) * np.float32(1.0 / (self.high - self.low))
 
 
 @dataclass
@@ -66,7 +76,7 @@ class SamplingConfig:
         spread: "uniform" draws every continuous scale alike; "log" every ratio, so that small scales, which are
             the harder to improve on, come up more often.
         anisotropic: share of the batches whose rows and columns get scales of their own.
-        degradation: name of the recipe (`degrade`).
+        degradation: a recipe of `degrade`, such as `bicubic` or `noise:sigma=0.01`.
         candidates: places looked at for every patch; the one with the most detail is taken.
         modalities: what to train on.
         sites: body regions to train on; empty for all.
@@ -138,9 +148,9 @@ def load_slices(
             if sites and entry["site"] not in sites:
                 continue
             values = np.load(root / entry["file"], allow_pickle=False)
-            found.append(
-                TrainingSlice(values, low, high, entry["site"], number, one["modality"], entry["file"])
-            )
+            paired = np.load(root / entry["paired"], allow_pickle=False) if "paired" in entry else None
+            site, name = entry["site"], entry["file"]
+            found.append(TrainingSlice(values, low, high, site, number, one["modality"], name, paired))
     if not found:
         raise InputError(
             "empty-training-set",
@@ -157,6 +167,7 @@ class PatchSampler:
         config: how to draw.
 
     Raises:
+        UsageError: the scales make no sense, or the degradation is none that patches can be made with.
         InputError: no slice is large enough.
     """
 
@@ -166,9 +177,15 @@ class PatchSampler:
                 "scales", f"Continuous scales need 1 ≤ low < high, found {config.low} … {config.high}."
             )
         self.config = config
-        self.degrade = recipe(config.degradation)
+        self.recipe = recipe(config.degradation)
+        if self.recipe.scans:
+            raise UsageError(
+                "degradation",
+                f"The degradation {self.recipe.name} scans whole slices; patches cannot be made with it.",
+                "Simulate the scans once and train on the pairs: mesr prepare-pairs --simulate.",
+            )
         largest = max(config.scales) if config.scales else config.high
-        side = round_half_up(config.patch * fraction(largest)) + 2 * margin(fraction(largest))
+        side = round_half_up(config.patch * fraction(largest)) + 2 * self._margin(fraction(largest))
         self.slices = [one for one in slices if min(one.values.shape) >= side]
         if not self.slices:
             raise InputError(
@@ -176,6 +193,7 @@ class PatchSampler:
                 f"No training slice is {side} pixels wide, which patch {config.patch} at scale {largest:g} needs.",
                 "Use a smaller patch or smaller scales.",
             )
+        self.paired = any(one.paired is not None for one in self.slices)
         numbers = np.array([one.series for one in self.slices])
         counts = np.bincount(numbers)
         # Between a slice a vote and a series a vote: long scans count more, not all.
@@ -186,13 +204,25 @@ class PatchSampler:
         """Batch number `step`, always the same one."""
         chance = np.random.default_rng([self.config.seed, step])
         rows, columns = self._axes(chance)
-        edge_y, edge_x = margin(rows.scale), margin(columns.scale)
+        edge_y, edge_x = self._margin(rows.scale), self._margin(columns.scale)
         height, width = rows.size_out + 2 * edge_y, columns.size_out + 2 * edge_x
+        chosen: list[tuple[TrainingSlice, Place]] = []
         wide = torch.empty(self.config.batch, 1, height, width)
+        source = torch.empty_like(wide) if self.paired else wide
         for n in range(self.config.batch):
             one = self.slices[min(int(np.searchsorted(self.chances, chance.random())), len(self.slices) - 1)]
-            wide[n, 0] = torch.from_numpy(self._patch(one, height, width, chance))
-        lr = self.degrade(wide, shrinking(rows, edge_y), shrinking(columns, edge_x))
+            place = self._place(one, height, width, chance)
+            wide[n, 0] = place.oriented(torch.from_numpy(one.patch(place.rows, place.columns)))
+            if self.paired:
+                source[n, 0] = place.oriented(torch.from_numpy(one.source(place.rows, place.columns)))
+            chosen.append((one, place))
+        # Its own stream, so that the same patches are cut whatever is done to them.
+        noise = np.random.default_rng([self.config.seed, step, 1])
+        small = shrinking(rows, edge_y), shrinking(columns, edge_x)
+        if self.recipe.whole:
+            lr = torch.stack([self._from_whole(*one, *small, noise) for one in chosen])[:, None]
+        else:
+            lr = self.recipe.shrink(source, *small, noise)
         hr = wide[..., edge_y : height - edge_y, edge_x : width - edge_x].contiguous()
         return Batch(lr, hr, Grid.plane(rows, columns))
 
@@ -211,54 +241,63 @@ class PatchSampler:
         log = self.config.spread == "log"
         return Fraction(low * (high / low) ** share if log else low + (high - low) * share)
 
-    def _patch(
-        self, one: TrainingSlice, height: int, width: int, chance: np.random.Generator
-    ) -> npt.NDArray[np.float32]:
+    def _place(self, one: TrainingSlice, height: int, width: int, chance: np.random.Generator) -> Place:
         turned = bool(chance.random() < 0.5)
         h, w = (width, height) if turned else (height, width)
         rows, columns = one.values.shape
-        best, most = None, -1.0
+        best, most = (slice(0, h), slice(0, w)), -1.0
         for _ in range(self.config.candidates):
             top, left = int(chance.integers(rows - h + 1)), int(chance.integers(columns - w + 1))
-            patch = one.patch(slice(top, top + h), slice(left, left + w))
-            detail = float(np.abs(np.diff(patch[::4], axis=1)).mean()) if self.config.candidates > 1 else 0.0
+            here = slice(top, top + h), slice(left, left + w)
+            detail = 0.0
+            if self.config.candidates > 1:
+                detail = float(np.abs(np.diff(one.patch(*here)[::4], axis=1)).mean())
             if detail > most:
-                best, most = patch, detail
-        assert best is not None
-        if turned:
-            best = best.T
-        if chance.random() < 0.5:
-            best = best[::-1]
-        if chance.random() < 0.5:
-            best = best[:, ::-1]
-        return np.ascontiguousarray(best)
+                best, most = here, detail
+        upside_down, mirrored = chance.random() < 0.5, chance.random() < 0.5
+        return Place(*best, turned, upside_down, mirrored)
 
+    def _from_whole(
+        self, one: TrainingSlice, place: Place, rows: Axis, columns: Axis, noise: np.random.Generator
+    ) -> Tensor:
+        """The low-resolution patch of one place, made from the whole slice: (p, p)."""
+        image = torch.from_numpy(one.source(slice(None), slice(None)))
+        if place.turned:
+            rows, columns = columns, rows
+        down = moved(rows, place.rows.start, image.shape[0])
+        across = moved(columns, place.columns.start, image.shape[1])
+        return place.oriented(self.recipe.shrink(image, down, across, noise))
 
-def margin(scale: Fraction) -> int:
-    """Reference pixels around a patch that its degraded form depends on: at least 4·s."""
-    return -int(-4 * scale // 1)
-
-
-def shrinking(axis: Axis, edge: int) -> Axis:
-    """The axis that makes `axis.size_in` pixels from the `axis.size_out` reference ones and `edge` more each side."""
-    step = 1 / axis.step
-    start = edge + (step - 1) / 2
-    size = axis.size_out + 2 * edge
-    return Axis(size, axis.size_in, step, start, Fraction(size - 1, 2))
+    def _margin(self, scale: Fraction) -> int:
+        return margin(scale, self.recipe.reach)
 
 
 def reference_pair(
-    hr: Tensor, scale: Fraction | tuple[Fraction, Fraction], degradation: str = "bicubic"
+    hr: Tensor,
+    scale: Fraction | tuple[Fraction, Fraction],
+    degradation: str = "bicubic",
+    *,
+    source: Tensor | None = None,
+    seed: int = 0,
 ) -> Batch:
     """A whole slice cut to a size that `scale` divides, and its degraded form (`grid.reference_crop`).
 
     Args:
         hr: (N, 1, H, W).
         scale: one for both axes, or one for the rows and one for the columns.
+        source: what the low-resolution image is made from where that is not `hr`: the same slice as another scanner
+            sees it, on the same pixels. A degradation that begins with a scan expects it scanned.
+        seed: of the degradation's noise, which differs between slices that differ.
 
     Returns:
         The cut reference is taken from the middle; the grid's effective scale is crop / n per axis.
+
+    Raises:
+        UsageError: the degradation begins with a scan, and no source is given.
     """
+    kind = recipe(degradation)
+    if kind.scans and source is None:
+        raise UsageError("degradation", f"The degradation {kind.name} needs a scanned slice, found none.")
     cuts = []
     axes = []
     scales = scale if isinstance(scale, tuple) else (scale, scale)
@@ -267,7 +306,10 @@ def reference_pair(
         first = (size - kept) // 2
         cuts.append(slice(first, first + kept))
         axes.append(Axis.sized(count, kept))
-    cut = hr[..., cuts[0], cuts[1]].contiguous()
     rows, columns = axes
-    lr = recipe(degradation)(cut, shrinking(rows, 0), shrinking(columns, 0))
+    cut, below = (
+        image[..., cuts[0], cuts[1]].contiguous() for image in (hr, hr if source is None else source)
+    )
+    chance = np.random.default_rng(seed_of(hr.numpy(force=True), seed))
+    lr = kind.shrink(below, shrinking(rows, 0), shrinking(columns, 0), chance)
     return Batch(lr, cut, Grid.plane(rows, columns))

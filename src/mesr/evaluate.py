@@ -6,19 +6,18 @@ same code, weights and data is not measured again. Each look at a test set is lo
 
 from __future__ import annotations
 
-import hashlib
 import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 from fractions import Fraction
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import numpy as np
 import torch
 
 from .data import reference_pair
+from .degrade import recipe, text_of
 from .errors import UsageError
 from .grid import Grid, Number, Target
 from .inference import Options, Upscaler, resolve_device, use_bf16
@@ -77,16 +76,18 @@ def run(
         spec: from `testset.specification` or `testset.of_paths`.
         out: folder of results.csv.
         scales: numbers, decimals or fractions as text, or per axis (`"1.3x2.2"`); at least 1.
-        degradation: a recipe of `degrade`.
+        degradation: a recipe of `degrade`, such as `bicubic` or `noise:sigma=0.01`.
         seed: of the recipe's noise.
         options: device and precision.
         command: what the log of looks at a test set says.
         on_slice: called with slices done, slices in all and the scan's name.
 
     Raises:
-        UsageError: a scale makes no sense, or a network was trained on one of the scans.
+        UsageError: a scale or the degradation makes no sense, or a network was trained on one of the scans.
         InputError: a scan cannot be read, or results.csv is of another version.
     """
+    kind = recipe(degradation)
+    degradation = text_of(kind)
     asked = {label(scale): scale for scale in map(parse_scale, scales)}
     loaded = [weights_files.load(name) for name in models]
     assert_unseen(spec, [card for _, card in loaded])
@@ -99,8 +100,9 @@ def run(
     for done, one in enumerate(work):
         reference = counted_air(one.volume.slices[one.k], one.volume.unit, one.window)
         about = one.about(reference) | {"commit": commit, "seed": seed, "degradation": degradation}
+        source = cache(partial(one.seen_by, kind, reference, seed))
         for name, scale in asked.items():
-            make = partial(degraded, one.window.forward(reference), scale, degradation, seed)
+            make = partial(degraded, one.window.forward(reference), scale, degradation, seed, source)
             rows += measured(loaded, make, one.window, about | {"scale": name}, file, options)
         if on_slice is not None:
             on_slice(done + 1, len(work), one.scan.label)
@@ -141,17 +143,23 @@ def measured(
         yield row
 
 
-def degraded(hr: FloatImage, scale: Scale, degradation: str = "bicubic", seed: int = 0) -> Pair:
+def degraded(
+    hr: FloatImage,
+    scale: Scale,
+    degradation: str = "bicubic",
+    seed: int = 0,
+    source: Callable[[], FloatImage] | None = None,
+) -> Pair:
     """A reference slice, cropped, and its low-resolution image by a recipe of `degrade`.
 
     Args:
         hr: (H, W) in the networks' range.
         seed: of the recipe's noise, which differs between slices that differ.
+        source: gives what the low-resolution image is made from, where that is not `hr` (`Subject.seen_by`).
     """
-    own = hashlib.sha256(np.ascontiguousarray(hr).tobytes() + str(seed).encode()).digest()
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(int.from_bytes(own[:7]))
-        lr, cut, grid = reference_pair(torch.from_numpy(hr)[None, None], scale, degradation)
+    below = None if source is None else torch.from_numpy(source())[None, None]
+    truth = torch.from_numpy(hr)[None, None]
+    lr, cut, grid = reference_pair(truth, scale, degradation, source=below, seed=seed)
     reference = cut[0, 0].numpy()
     return Pair(lr[0, 0].numpy(), reference, grid, body_mask(reference), math.ceil(max(scale)))
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 from . import picture
+from .degrade import recipe
 from .evaluate import Model, Pair, degraded, label, parse_scale
 from .files import safe_name
 from .grid import Number
@@ -60,7 +62,8 @@ def illustrate(
     for site, there in sites.items():
         one = there[len(there) // 2]
         reference = counted_air(one.volume.slices[one.k], one.volume.unit, one.window)
-        pair = degraded(one.window.forward(reference), factor, degradation)
+        source = partial(one.seen_by, recipe(degradation), reference, 0)
+        pair = degraded(one.window.forward(reference), factor, degradation, 0, source)
         path = out / f"{safe_name(site)}-x{label(factor)}.png"
         picture.comparison(
             one.window.inverse(pair.lr),

@@ -22,9 +22,9 @@ from .models import SuperResolver
 from .models.interpolators import reversed_axis
 from .models.weights import Card
 from .resample import fill_padding, resize, resize_mask
-from .volume import Derivation, FloatImage, Mask, Slice, Volume
+from .volume import INVENTED, Derivation, FloatImage, Mask, Slice, Volume
 
-REVISION = 1
+REVISION = 2
 """Raised whenever the same inputs give other pixels (`Derivation.revision`)."""
 
 Precision = Literal["auto", "float32", "bf16"]
@@ -232,7 +232,7 @@ def training_sentence(card: Card) -> str:
     scales = training["scales"]
     return (
         f"trained on {'/'.join(training['modalities'])} shrunk by {training['degradation']},"
-        f" scales {min(scales):g} to {max(scales):g}"
+        f" scales {min(scales):g} to {max(scales):g}" + (f", {INVENTED}" if card.perceptual else "")
     )
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -23,7 +23,7 @@ from .errors import InputError, UsageError
 from .files import atomic_folder, safe_name
 from .intensity import AIR_HU, missing, window_for
 from .resample import fill_padding
-from .volume import Modality, Slice, Volume
+from .volume import Mask, Modality, Slice, Volume
 
 BODY_HU = -500.0
 BORDER = 16
@@ -106,7 +106,7 @@ def prepare(
             series.extend(entries)
             if on_scan is not None:
                 on_scan(scan.path, sum(len(entry["slices"]) for entry in entries))
-        _assert_slices(series)
+        assert_slices(series)
         manifest = {"format": FORMAT, "series": series}
         text = json.dumps(manifest, indent=1, sort_keys=True)
         (folder / MANIFEST).write_text(text, encoding="utf-8")
@@ -127,7 +127,12 @@ def assert_split(spec: SetSpec) -> None:
             )
 
 
-def _assert_slices(series: list[dict[str, Any]]) -> None:
+def assert_slices(series: list[dict[str, Any]]) -> None:
+    """No slice in two splits, by its pixels.
+
+    Raises:
+        InputError: one is.
+    """
     splits: dict[str, str] = {}
     for one in series:
         for entry in one["slices"]:
@@ -161,7 +166,7 @@ def _prepare_scan(scan: ScanSpec, root: Path, folder: Path) -> list[dict[str, An
             slices.append(
                 {
                     "file": file,
-                    "site": _site(scan, number),
+                    "site": site_of(scan.sites, number),
                     "shape": list(values.shape),
                     "sha256": hashlib.sha256(np.ascontiguousarray(values).tobytes()).hexdigest(),
                 }
@@ -221,7 +226,7 @@ def crop_to_body(one: Slice, modality: str, window: list[float]) -> npt.NDArray[
         values = np.maximum(values, np.float32(AIR_HU))
     threshold = BODY_HU if modality == "CT" else window[0] + 0.1 * (window[1] - window[0])
     body = values > threshold
-    rows, columns = (_extent(body.mean(axis=axis) > 0.01) for axis in (1, 0))
+    rows, columns = body_extent(body)
     values = values[rows, columns]
     whole = np.rint(values)
     if np.array_equal(whole, values) and abs(values).max(initial=0) < 32_767:
@@ -229,7 +234,13 @@ def crop_to_body(one: Slice, modality: str, window: list[float]) -> npt.NDArray[
     return np.ascontiguousarray(values)
 
 
-def _extent(inside: npt.NDArray[np.bool_]) -> slice:
+def body_extent(body: Mask) -> tuple[slice, slice]:
+    """The rows and columns that hold a body, with a border, at least `SMALLEST` of each where there are."""
+    rows, columns = (_extent(body.mean(axis=axis) > 0.01) for axis in (1, 0))
+    return rows, columns
+
+
+def _extent(inside: Mask) -> slice:
     found = np.flatnonzero(inside)
     if not len(found):
         return slice(0, len(inside))
@@ -240,8 +251,9 @@ def _extent(inside: npt.NDArray[np.bool_]) -> slice:
     return slice(min(first, last - min(SMALLEST, len(inside))), last)
 
 
-def _site(scan: ScanSpec, number: int) -> str:
-    for site, (first, last) in scan.sites.items():
+def site_of(sites: Mapping[str, Sequence[int]], number: int) -> str:
+    """The body region of a slice's number, "all" where none covers it."""
+    for site, (first, last) in sites.items():
         if first <= number <= last:
             return site
     return "all"

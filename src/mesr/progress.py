@@ -43,14 +43,19 @@ class Logs:
             self.board = None
         else:
             self.board = SummaryWriter(out / "tensorboard", purge_step=step)
-        self._losses: list[float] = []
+        self._recent: dict[str, list[float]] = {}
 
-    def write(self, step: int, loss: float, rate: float, scores: Mapping[str, float] | None) -> None:
-        self._losses.append(loss)
+    def write(
+        self, step: int, values: Mapping[str, float], rate: float, scores: Mapping[str, float] | None
+    ) -> None:
+        """Note a step: `values` as their means of every hundred steps, the rate with them, scores as they come."""
+        for key, value in values.items():
+            self._recent.setdefault(key, []).append(value)
         quantities: dict[str, float] = {}
         if step % 100 == 0:
-            quantities = {"loss": sum(self._losses) / len(self._losses), "rate": rate}
-            self._losses.clear()
+            quantities = {key: sum(recent) / len(recent) for key, recent in self._recent.items()}
+            quantities["rate"] = rate
+            self._recent.clear()
         quantities |= {f"psnr {key}": value for key, value in (scores or {}).items()}
         for key, value in quantities.items():
             self.rows.writerow([step, key, f"{value:.6g}"])

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from .data import SamplingConfig
+from .losses import CriticConfig, PerceptualConfig, Ramp
 from .optimiser import OptimiserConfig
 
 
@@ -40,7 +41,8 @@ class TrainConfig:
         name: of the weights it makes.
         set: the training set's folder (`mesr prepare`).
         out: the run's folder: checkpoint, logs, weights.
-        losses: weight of each term (`losses`).
+        losses: weight of each term, `l1`, `perceptual`, `adversarial` (`losses`).
+        schedule: terms that join later, by name: their first step and the steps their weight rises over.
         steps: batches in all.
         precision: "bf16" autocasts the convolutions; "auto" does where the processor has it.
         start: weights to start from; a network of fewer blocks is grown by identity blocks.
@@ -55,6 +57,9 @@ class TrainConfig:
     model: ModelConfig = field(default_factory=ModelConfig)
     sampling: SamplingConfig = field(default_factory=SamplingConfig)
     losses: dict[str, float] = field(default_factory=lambda: {"l1": 1.0})
+    schedule: dict[str, Ramp] = field(default_factory=dict)
+    perceptual: PerceptualConfig = field(default_factory=PerceptualConfig)
+    critic: CriticConfig = field(default_factory=CriticConfig)
     optimiser: OptimiserConfig = field(default_factory=OptimiserConfig)
     validation: ValidationConfig = field(default_factory=ValidationConfig)
     steps: int = 20_000

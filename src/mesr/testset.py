@@ -17,6 +17,7 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 
 from .config import load
+from .degrade import Degradation, seed_of
 from .errors import UsageError
 from .intensity import AIR_HU, Window, window_for
 from .models.weights import Card
@@ -129,6 +130,22 @@ class Subject(NamedTuple):
             "unit": self.volume.unit,
             "data_sha256": pixels.hexdigest(),
         }
+
+    def seen_by(self, degradation: Degradation, reference: FloatImage, seed: int) -> FloatImage:
+        """What the degradation shrinks, in the networks' range: the slice, or a simulated scan of it.
+
+        Raises:
+            UsageError: the scan cannot be simulated, code `degradation`.
+        """
+        if degradation.scans:
+            geometry = self.volume.geometry
+            if self.volume.unit != "HU" or not geometry.known:
+                raise UsageError(
+                    "degradation",
+                    f"The degradation {degradation.name} needs CT in HU with a pixel spacing, found none.",
+                )
+            reference = degradation.scan(reference, geometry.spacing[1:], seed_of(reference, seed))
+        return self.window.forward(reference)
 
 
 def subjects(spec: EvaluationSpec) -> Iterator[Subject]:

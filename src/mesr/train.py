@@ -1,4 +1,4 @@
-"""Training, readable from top to bottom: batches, one loss, one optimiser, checkpoints that resume exactly.
+"""Training, readable from top to bottom: batches, the critic's lessons, one loss, one optimiser, checkpoints.
 
 Imports only torch, numpy, safetensors and yaml, so that it runs on a bare GPU machine:
 `python -m mesr.train config.yaml key=value`. The command line gives it a progress bar; without one it
@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from . import config as configuration
 from .checkpoint import Run, grow
@@ -29,29 +30,37 @@ from .data import (
     read_manifest,
     reference_pair,
 )
-from .errors import MesrError
+from .errors import MesrError, UsageError
 from .grid import fraction
 from .inference import resolve_device, use_bf16
-from .losses import compound
+from .losses import Adversary, Compound, Perceptual, l1
+from .losses.compound import Term, check
 from .metrics import psnr
 from .models import build
 from .models import weights as weights_files
 from .models.contract import SuperResolver
+from .models.discriminator import Discriminator
 from .optimiser import make_optimiser, rate
 from .progress import Clock, Logs, Progress, Reporter, plain_lines
 from .recipe import TrainConfig
+
+CRITIC_SEED = 1 << 32
+"""Added to the seed for the critic's batches, which are others than the generator's."""
 
 
 def train(config: TrainConfig, report: Reporter | None = None) -> Path:
     """Run or resume a training and give the path of the weights file.
 
-    The checkpoint holds weights, average, optimiser state and step; batches are functions of seed and
-    step. A run killed at any moment repeats the steps since its last checkpoint exactly.
+    The checkpoint holds weights, average, critic, optimisers' states and step; batches are functions of seed
+    and step. A run killed at any moment repeats the steps since its last checkpoint exactly.
 
     Raises:
         UsageError: the run's folder holds another configuration's checkpoint, or a setting makes no sense.
         InputError: the training set is missing or unfit.
+        WeightsError: the perceptual term's network cannot be had.
+        MesrError: code `diverged`, the loss or its gradient is not finite; the last checkpoint is left as it is.
     """
+    check(config.losses, config.schedule)
     report = report or plain_lines()
     if config.threads:
         torch.set_num_threads(config.threads)
@@ -59,41 +68,61 @@ def train(config: TrainConfig, report: Reporter | None = None) -> Path:
     device = resolve_device(config.device)
     out = Path(config.out).expanduser()
     root = Path(config.set).expanduser()
-    sampler = PatchSampler(_slices(root, "train", config), config.sampling)
+    slices = _slices(root, "train", config)
+    sampler = PatchSampler(slices, config.sampling)
+    others = dataclasses.replace(config.sampling, seed=config.sampling.seed + CRITIC_SEED)
+    critic_sampler = PatchSampler(slices, others)
     held_out = _slices(root, "val", config, every_site=True)
     model = build({"name": config.model.name, "args": config.model.args})
     if config.start:
         grow(model, weights_files.load(Path(config.start).expanduser()))
     model.to(device).train()
-    loss_of = compound(config.losses)
     optimiser = make_optimiser(model, config.optimiser)
-    run = Run(model, optimiser, out, config)
-    run.resume()
     bf16 = use_bf16(config.precision, device)
+    loss_of, adversary = objective(config, device, bf16)
+    run = Run(model, optimiser, out, config, adversary)
+    run.resume()
     logs = Logs(out, run.step)
 
+    def upscaled(batch: Batch) -> Tensor:
+        with torch.autocast(device.type, torch.bfloat16, enabled=bf16):
+            sr: Tensor = model(batch.lr, batch.grid)
+        return sr.float()
+
+    def drawn(step: int) -> tuple[Batch, list[Batch]]:
+        """The generator's batch of a step, and the critic's."""
+        turns = config.critic.steps if loss_of.weight("adversarial", step) > 0 else 0
+        return sampler.batch(step), [critic_sampler.batch(step * turns + turn) for turn in range(turns)]
+
     with stop_on_signals() as stopping, ThreadPoolExecutor(1) as ahead:
-        upcoming = ahead.submit(sampler.batch, run.step)
+        upcoming = ahead.submit(drawn, run.step)
         clock = Clock(run.step, config.steps)
         while run.step < config.steps and not stopping():
-            batch = on(device, upcoming.result())
-            upcoming = ahead.submit(sampler.batch, run.step + 1)
+            batch, lessons = upcoming.result()
+            batch, lessons = on(device, batch), [on(device, one) for one in lessons]
+            upcoming = ahead.submit(drawn, run.step + 1)
+            seen: dict[str, Tensor] = {}
+            if adversary is not None and lessons:
+                with torch.no_grad():
+                    pairs = [(upscaled(one), one.hr) for one in lessons]
+                seen |= adversary.learn(pairs, run.step)
             for group in optimiser.param_groups:
                 group["lr"] = group["base"] * rate(config.optimiser, run.step, config.steps)
-            with torch.autocast(device.type, torch.bfloat16, enabled=bf16):
-                sr = model(batch.lr, batch.grid)
-            loss = loss_of(sr.float(), batch.hr)
+            loss, terms = loss_of(upscaled(batch), batch.hr, run.step)
+            seen |= terms
             optimiser.zero_grad(set_to_none=True)
             loss.backward()  # type: ignore[no-untyped-call]
-            torch.nn.utils.clip_grad_norm_(model.parameters(), config.optimiser.clip)
+            steepness = torch.nn.utils.clip_grad_norm_(model.parameters(), config.optimiser.clip)
+            value = loss.item()
+            refuse_divergence(run.step, value, steepness.item())
             optimiser.step()
             run.advance()
             scores = None
             if run.step % config.validation.every == 0 or run.step == config.steps:
                 with run.averaged():
                     scores = validate(model, held_out, config, device, bf16)
-            value = loss.item()
-            logs.write(run.step, value, optimiser.param_groups[0]["lr"], scores)
+            values = {"loss": value} | {key: one.item() for key, one in seen.items()}
+            logs.write(run.step, values, optimiser.param_groups[0]["lr"], scores)
             report(Progress(run.step, config.steps, value, clock.left(run.step), scores))
             if clock.minutes_since_checkpoint() >= config.checkpoint_minutes:
                 run.save()
@@ -104,15 +133,58 @@ def train(config: TrainConfig, report: Reporter | None = None) -> Path:
     return export(run, read_manifest(root))
 
 
+def objective(config: TrainConfig, device: torch.device, bf16: bool) -> tuple[Compound, Adversary | None]:
+    """The loss, with what its terms need on the device, and the critic where there is one.
+
+    Raises:
+        UsageError: a patch is too small for the perceptual term, or the critic would never learn.
+        WeightsError: the perceptual term's network cannot be had.
+    """
+    terms: dict[str, Term] = {"l1": l1}
+    adversary = None
+    if config.losses.get("perceptual"):
+        perceptual = Perceptual.of(config.perceptual, device, bf16=bf16)
+        if config.sampling.patch < perceptual.least_side:
+            raise UsageError(
+                "loss",
+                f"The perceptual loss at these depths needs patches of {perceptual.least_side} pixels,"
+                f" found {config.sampling.patch}.",
+                "Use a larger sampling.patch or fewer perceptual.depths.",
+            )
+        terms["perceptual"] = perceptual
+    if config.losses.get("adversarial"):
+        critic = Discriminator(config.critic.features, batch_norm=False).to(device)
+        adversary = Adversary(critic, config.critic, config.sampling.seed)
+        terms["adversarial"] = adversary.term
+    return Compound(terms, config.losses, config.schedule), adversary
+
+
+def refuse_divergence(step: int, loss: float, steepness: float) -> None:
+    """Stop before a step that would spoil the weights, and with it before they are saved.
+
+    Raises:
+        MesrError: code `diverged`, the loss or the norm of its gradient is not finite.
+    """
+    if not (math.isfinite(loss) and math.isfinite(steepness)):
+        raise MesrError(
+            "diverged",
+            f"The loss and its gradient must be finite numbers; at step {step} of the training they are not.",
+            "Lower optimiser.rate, critic.rate or a loss's weight and start anew in another out=FOLDER.",
+        )
+
+
 def validate(
     model: SuperResolver, slices: list[TrainingSlice], config: TrainConfig, device: torch.device, bf16: bool
 ) -> dict[str, float]:
     """Mean PSNR (dB, clipped to 0…1, borders removed) per site and scale, `{"pelvis ×2": 47.1, …}`."""
     scores: dict[str, list[float]] = {}
     for one in slices:
-        hr = torch.from_numpy(one.patch(slice(None), slice(None)).copy())[None, None]
+        hr, source = (
+            torch.from_numpy(image(slice(None), slice(None)))[None, None] for image in (one.patch, one.source)
+        )
         for scale in config.validation.scales:
-            pair = on(device, reference_pair(hr, fraction(scale), config.sampling.degradation))
+            pair = reference_pair(hr, fraction(scale), config.sampling.degradation, source=source)
+            pair = on(device, pair)
             with torch.no_grad(), torch.autocast(device.type, torch.bfloat16, enabled=bf16):
                 sr = model(pair.lr, pair.grid)
             value = psnr(sr.float()[0, 0].cpu().numpy(), pair.hr[0, 0].cpu().numpy(), math.ceil(scale))
@@ -133,12 +205,14 @@ def export(run: Run, manifest: Mapping[str, Any]) -> Path:
             "modalities": sorted(set(sampling.modalities)),
             "scales": sampling.scales or [sampling.low, sampling.high],
             "spacing_mm": _range([d for s in used for d in s["spacing"][1:]]),
-            "degradation": sampling.degradation,
+            "degradation": _degradation(used, sampling.degradation),
             "steps": run.step,
             "batch": sampling.batch,
             "patch": sampling.patch,
             "minutes": round(run.seconds / 60, 1),
             "losses": dict(config.losses),
+            "vgg": Path(config.perceptual.vgg).name if config.losses.get("perceptual") else None,
+            "schedule": {name: dataclasses.asdict(ramp) for name, ramp in config.schedule.items()},
             "optimiser": dataclasses.asdict(config.optimiser),
             "start": config.start,
             "seed": sampling.seed,
@@ -188,6 +262,12 @@ def _slices(root: Path, split: str, config: TrainConfig, every_site: bool = Fals
         count = min(config.validation.slices, len(there))
         chosen += [there[len(there) * (2 * n + 1) // (2 * count)] for n in range(count)]
     return chosen
+
+
+def _degradation(series: list[dict[str, Any]], recipe: str) -> str:
+    """What made the low-resolution images: the recipe, and what it was applied to where that was another scan."""
+    paired = sorted({one["paired"] for one in series if "paired" in one})
+    return f"{recipe} of {' and '.join(paired)}" if paired else recipe
 
 
 def _range(values: list[float]) -> list[float]:

@@ -207,12 +207,16 @@ def chosen(volume: Volume, shrinks: bool = False) -> tuple[str, tuple[Note, ...]
 def range_notes(volume: Volume, grid: Grid, card: Card) -> tuple[Note, ...]:
     """Warnings where a network is used outside what it was trained for; none for an interpolator.
 
-    Codes `outside-modality`, `outside-scale`, `outside-spacing`, `not-hu`.
+    Codes `outside-modality`, `outside-scale`, `outside-spacing`, `not-hu`; and `perceptual-weights` where it was
+    trained to look right as well as to be right.
     """
     training = card.about.get("training") or {}
     if not training or grid.is_identity:
         return ()
     notes = []
+    if card.perceptual:
+        text = f"{card.name} was trained with perceptual losses: its fine texture may be invented."
+        notes.append(Note("perceptual-weights", text))
     modalities = [str(one) for one in training.get("modalities", [])]
     if modalities and volume.modality is not None and volume.modality not in modalities:
         text = f"{card.name} was trained on {'/'.join(modalities)}, the input is {volume.modality}."

@@ -74,6 +74,10 @@ class ArraySlices:
         return Slice(np.asarray(self._array[k], dtype=np.float32))
 
 
+INVENTED = "with perceptual losses: fine texture may be invented"
+"""Said in `Derivation.training` of such weights; a reader finds a result of theirs by it."""
+
+
 @dataclass(frozen=True)
 class Derivation:
     """What made a computed volume: everything that decides a pixel, and what the writers say about it.

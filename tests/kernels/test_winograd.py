@@ -50,6 +50,14 @@ def test_values_and_gradients_are_those_of_the_direct_form(
         assert (found.double() - true).abs().max() <= 2e-5 * true.abs().max()
 
 
+@pytest.mark.parametrize("relu", [False, True])
+def test_a_bias_is_added_before_the_relu(relu: bool) -> None:
+    x, weight, bias = _values(2, 16, 9, 8), _values(32, 16, 3, 3, seed=1), _values(32, seed=2) * 10
+    expected = F.conv2d(x.double(), weight.double(), bias.double(), padding=1)
+    found = conv3x3(x, weight, bias, relu=relu)
+    torch.testing.assert_close(found.double(), expected.relu() if relu else expected, atol=1e-3, rtol=0)
+
+
 @needs_library
 def test_a_result_does_not_depend_on_the_number_of_threads() -> None:
     x, weight = _values(2, 32, 21, 19), _values(32, 32, 3, 3, seed=1)

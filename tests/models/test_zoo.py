@@ -14,6 +14,7 @@ from mesr.models import architectures, build, weights
 NETWORKS = [
     ("mesr", {"blocks": 1, "features": 8, "hidden": 16}),
     ("mesr-paper", {"blocks": 1, "features": 8, "hidden": 16}),
+    *helpers.SYSTEMS,
 ]
 INTERPOLATORS = ["nearest", "bilinear", "bicubic", "bspline3", "bspline5", "sinc", "backprojection"]
 

@@ -15,10 +15,12 @@ from typing import Annotated
 
 import typer
 
-from .. import __version__
+from .. import __version__, runtime
 from .console import debugging, out
 from .demo import demo
 from .look import info, models
+from .pairing import prepare_pairs
+from .reproduce import reproduce
 from .training import evaluate, prepare, train
 from .upscale import upscale
 
@@ -32,7 +34,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (upscale, info, models, prepare, train, evaluate, demo):
+for command in (upscale, info, models, prepare, prepare_pairs, train, evaluate, reproduce, demo):
     app.command()(command)
 
 
@@ -61,6 +63,8 @@ def main() -> None:
         # Libraries warn with values from the file in the text.
         warnings.simplefilter("ignore")
         logging.disable(logging.CRITICAL)
+    runtime.keep_memory()
+    runtime.limit_threads()
     # As an exception, so that temporary folders with unpacked studies are removed on the way out.
     signal.signal(signal.SIGTERM, _terminated)
     app()

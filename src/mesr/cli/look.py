@@ -83,6 +83,7 @@ def models(
         model, card = weights.load(one)
         count = f"{model.parameter_count / 1e6:.2f} M" if model.parameter_count else "none"
         trained = ", ".join(card.modalities) or ("nothing" if not model.parameter_count else "not said")
+        trained += " (perceptual)" * card.perceptual
         table.add_row(one, alias.get(one, ""), count, trained, str(model.scales))
     out.print(table)
     if not weights.shipped():

@@ -207,7 +207,9 @@ def _scans(
 ) -> list[Row]:
     from .. import evaluate as evaluation
 
-    asked = f"mesr evaluate --models {','.join(models)} --scales {','.join(scales)}"
+    asked = (
+        f"mesr evaluate --models {','.join(models)} --scales {','.join(scales)} --degradation {degradation}"
+    )
     return evaluation.run(
         models, spec, output, scales=scales, degradation=degradation, options=options,
         command=asked, on_slice=lambda done, count, _: tell(done, count),

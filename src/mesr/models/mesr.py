@@ -19,7 +19,7 @@ from ..grid import Grid
 from ..kernels import conv3x3
 from ..resample import resize
 from .contract import AnyScale, Encoded, SuperResolver
-from .meta_head import Coordinates, Form, MetaHead
+from .meta_head import Coordinates, Form, MetaHead, reach
 from .registry import register
 
 
@@ -80,7 +80,7 @@ class Mesr(SuperResolver):
     ) -> None:
         super().__init__()
         self.scales = AnyScale(1.0, max_scale)
-        self.receptive_field = 2 * blocks + 3
+        self.receptive_field = 2 * blocks + 2 + reach(coordinates)
         self.skip = skip
         self.stem: nn.Module = (
             DifferenceConv(features)

@@ -20,7 +20,10 @@ from .contract import SuperResolver
 Spec = Mapping[str, Any]
 Class = TypeVar("Class", bound=type[SuperResolver])
 
-_MODULES = ("interpolators", "mesr")
+_MODULES = (
+    "interpolators", "mesr", "srcnn", "vdsr", "srresnet", "edsr", "rdn", "srdensenet", "meta_rdn", "miassr", "rrdb",
+    "family", "equal",
+)  # fmt: skip
 _ARCHITECTURES: dict[str, Callable[..., SuperResolver]] = {}
 
 

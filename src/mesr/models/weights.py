@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
@@ -54,6 +54,12 @@ class Card:
         """What it was trained on; empty for interpolators, which take anything."""
         return list(self.about.get("training", {}).get("modalities", []))
 
+    @property
+    def perceptual(self) -> bool:
+        """Whether a perceptual or adversarial term trained it, so that its fine texture may be invented."""
+        losses = (self.about.get("training") or {}).get("losses") or {}
+        return any(losses.get(term) for term in ("perceptual", "adversarial"))
+
 
 def save(
     path: Path, name: str, spec: Mapping[str, Any], tensors: Mapping[str, Tensor], about: Mapping[str, Any], *,
@@ -64,10 +70,11 @@ def save(
     Args:
         half: store float16; it is read back as float32.
     """
-    stored = {
-        key: value.detach().to("cpu", torch.float16 if half else torch.float32).contiguous()
-        for key, value in tensors.items()
-    }
+    stored = {}
+    for key, value in tensors.items():
+        # A count, such as batch norm's of batches, is kept whole.
+        kind = value.dtype if not value.is_floating_point() else torch.float16 if half else torch.float32
+        stored[key] = value.detach().to("cpu", kind).contiguous()
     header = {"format": FORMAT, "name": name, "spec": dict(spec), **about}
     with atomic_path(path, force=force) as temporary:
         save_file(stored, temporary, metadata={KEY: json.dumps(header, sort_keys=True)})
@@ -78,9 +85,9 @@ def identify(tensors: Mapping[str, Tensor], spec: Mapping[str, Any]) -> str:
     """sha256 (hex) over the sorted tensors, as stored, and the spec."""
     digest = hashlib.sha256(json.dumps(spec, sort_keys=True).encode())
     for key in sorted(tensors):
-        value = tensors[key].contiguous()
+        value = tensors[key]
         digest.update(f"{key}|{tuple(value.shape)}|{value.dtype}".encode())
-        digest.update(value.view(torch.uint8).numpy().tobytes())
+        digest.update(value.numpy().tobytes())  # In row-major order, whatever the tensor's own.
     return digest.hexdigest()
 
 
@@ -167,8 +174,7 @@ def _open(path: Path) -> tuple[Card, dict[str, Tensor]]:
 
 def _check_shapes(spec: Mapping[str, Any], found: Mapping[str, tuple[int, ...]], path: Path) -> None:
     """Compare with the architecture on the `meta` device: nothing is allocated for a file that lies."""
-    sizes = [value for value in (spec.get("args") or {}).values() if isinstance(value, int | float)]
-    if any(abs(size) > MAX_ARGUMENT for size in sizes):
+    if any(size > MAX_ARGUMENT for size in _sizes(spec.get("args") or {})):
         raise WeightsError(
             "weights-spec", f"The weights file's spec has a size above {MAX_ARGUMENT}.", path=path
         )
@@ -187,8 +193,17 @@ def _check_shapes(spec: Mapping[str, Any], found: Mapping[str, tuple[int, ...]],
         )
 
 
+def _sizes(args: Any) -> Iterator[float]:
+    """The numbers among a spec's arguments, and the layers that its depths multiply to; then of the network inside it."""
+    while isinstance(args, Mapping):
+        numbers = {key: abs(value) for key, value in args.items() if isinstance(value, int | float)}
+        yield from numbers.values()
+        yield numbers.get("blocks", 1) * numbers.get("layers", 1)
+        args = args.get("args")
+
+
 def _load_file(path: Path) -> tuple[SuperResolver, Card]:
     card, tensors = _open(path)
     model = build(card.spec)
-    model.load_state_dict({key: value.float() for key, value in tensors.items()})
+    model.load_state_dict(tensors)
     return model.eval().requires_grad_(False), card

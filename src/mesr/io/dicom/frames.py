@@ -16,7 +16,7 @@ from pydicom.uid import UID
 from ...errors import GeometryInput, InputError, UnreadableInput, UnsupportedInput
 from ...geometry import Vector
 from ...limits import MAX_SPACING_MM, MIN_SPACING_MM
-from ...volume import Modality, Note
+from ...volume import INVENTED, Modality, Note
 from .header import quiet, read_header
 from .layout import LOSSY, Layout, layout_of
 from .series import Instance
@@ -290,6 +290,13 @@ def _notes(dataset: Dataset, layout: Layout, preamble: bool) -> tuple[Note, ...]
         )
     if str(dataset.get("LossyImageCompression") or "") == "01" or layout.transfer_syntax in LOSSY:
         notes.append(Note("lossy-source", "The images were compressed with loss before they came here."))
+    if INVENTED in str(dataset.get("DerivationDescription") or ""):
+        notes.append(
+            Note(
+                "perceptual-source",
+                "The images were made by perceptual weights; fine texture may be invented.",
+            )
+        )
     if dataset.get("BurnedInAnnotation") == "YES":
         notes.append(Note("burned-in-annotation", "The images carry text burned into their pixels."))
     if dataset.get("PhotometricInterpretation") == "MONOCHROME1":

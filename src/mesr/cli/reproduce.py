@@ -1,0 +1,140 @@
+"""`mesr reproduce`: the paper's tables and figures from scans to a page of results."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from ..errors import MesrError, UsageError
+from .console import INTERRUPTED, door, err, out, shown
+from .training import bar
+
+if TYPE_CHECKING:
+    from ..progress import Progress
+    from ..reproduce.rows import Row
+    from ..reproduce.running import Runner
+
+SOME_FAILED = 4
+
+
+@door
+def reproduce(
+    experiments: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="EXPERIMENT…", help="table1, table2, table3, ablations, robustness, native, figures."
+        ),
+    ] = None,
+    data: Annotated[
+        Path | None,
+        typer.Option(envvar="MESR_DATA", help="Folder of the scans; without it those inside pydicom-data."),
+    ] = None,
+    budget: Annotated[
+        Literal["smoke", "cpu", "gpu"], typer.Option(help="How large the networks, how many steps.")
+    ] = "smoke",
+    output: Annotated[
+        Path, typer.Option("-o", "--output", help="Folder; what it holds is not done again.")
+    ] = Path("mesr-reproduction"),
+    page: Annotated[
+        Path | None, typer.Option(help="Where the results are written; OUT/results.md without it.")
+    ] = None,
+    only: Annotated[str | None, typer.Option(help="Comma list of systems, such as mesr,meta-rdn.")] = None,
+    listing: Annotated[
+        bool, typer.Option("--list", help="Only tell what would run, its size, and how long it would take.")
+    ] = False,
+    vgg: Annotated[
+        str | None,
+        typer.Option(help="Of the perceptual loss: vgg19, vgg16 or a file; without it what is in the cache."),
+    ] = None,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps.")] = "auto",
+) -> None:
+    """Train and measure every system of the paper's tables, and write the results; the same command goes on."""
+    from .. import reproduce as reproduction
+    from ..reproduce.budgets import BUDGETS
+    from ..reproduce.running import Runner, Telling
+    from ..reproduce.sources import source
+    from ..reproduce.trainings import Setting
+
+    _known(experiments or [], reproduction.EXPERIMENTS, "experiment")
+    setting = Setting(BUDGETS[budget], source(data), vgg or _vgg_at_hand())
+    if setting.source.warning:
+        err.print(f"WARNING: {setting.source.warning}")
+    wanted = [one for one in reproduction.EXPERIMENTS if not experiments or one in experiments]
+    asked = _systems(only)
+    if listing:
+        runner = Runner(setting, output, device=device)
+        _list(reproduction.chosen(wanted, runner, asked), runner)
+        return
+    target = page or output / "results.md"
+    with bar("steps") as tell:
+
+        def step(progress: Progress) -> None:
+            tell(progress.step, progress.steps)
+
+        runner = Runner(setting, output, device=device, telling=Telling(err.print, step))
+        try:
+            fates = reproduction.reproduce(wanted, runner, target, asked)
+        except KeyboardInterrupt:
+            out.print(f"Stopped; what is done is in {shown(target)}. The same command goes on.")
+            raise typer.Exit(INTERRUPTED) from None
+    failed = [name for name, fate in fates.items() if fate.status == "failed"]
+    done = sum(fate.status == "done" for fate in fates.values())
+    out.print(f"{shown(target)}: {done} rows, {len(failed)} failed")
+    for name in failed:
+        out.print(f"  {name}: {fates[name].sentence} ({fates[name].code})")
+    if failed:
+        raise typer.Exit(SOME_FAILED if done else MesrError.exit_code)
+
+
+def _systems(only: str | None) -> list[str]:
+    """The systems of a comma list.
+
+    Raises:
+        UsageError: there is none of that name.
+    """
+    from ..reproduce.systems import SYSTEMS, UNTRAINED
+
+    names = [name.strip() for name in (only or "").split(",") if name.strip()]
+    _known(names, [*SYSTEMS, *UNTRAINED], "system")
+    return names
+
+
+def _known(names: Sequence[str], known: Sequence[str], kind: str) -> None:
+    for name in names:
+        if name not in known:
+            raise UsageError(
+                "not-in-plan", f"No {kind} is called {name[:40]!r}.", f"Known are: {', '.join(known)}."
+            )
+
+
+def _vgg_at_hand() -> str:
+    """VGG19 unless VGG16 alone is in the cache."""
+    from ..losses.vgg import VGG19_URL, cache, cached_vgg16
+
+    there = (cache() / VGG19_URL.rpartition("/")[2]).is_file()
+    return "vgg16" if not there and cached_vgg16().is_file() else "vgg19"
+
+
+def _list(rows: list[Row], runner: Runner) -> None:
+    """What would run: a line a row, and the sum."""
+    from rich.table import Table
+
+    from ..reproduce.estimate import estimates
+    from ..reproduce.measured import NONE, millions
+
+    table = Table("row", "system", "state", "parameters", "mult-adds a pixel", "steps", "minutes", box=None)
+    total = 0.0
+    for one in estimates(rows, runner.state, runner.device):
+        minutes = NONE if one.minutes is None else f"{'>' * one.least}{one.minutes:.1f}"
+        cost = (millions(one.cost.parameters), millions(one.cost.pixel)) if one.cost else (NONE, NONE)
+        table.add_row(
+            one.row.id, one.row.system, one.row.absent or one.status, *cost, f"{one.steps:,}", minutes
+        )
+        total += one.minutes or 0.0
+    out.print(table)
+    out.print(
+        f"{len(rows)} rows; training alone more than {total:.0f} minutes on this machine, as it is now."
+    )

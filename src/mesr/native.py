@@ -1,0 +1,154 @@
+"""Measures of an image as it is, where no finer truth exists: noise, sharpness of an edge, mean of an insert.
+
+Lengths are in mm and frequencies in line pairs a mm, so that an image and its super-resolved form compare.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import torch
+import torch.nn.functional as F
+
+from .volume import FloatImage, Mask
+
+Samples = npt.NDArray[np.floating]
+Place = tuple[float, float]
+"""Row and column, in pixels; pixel centres are whole numbers."""
+
+NOISE_MM = 2.0
+"""Width (σ) of the local mean that noise is the deviation from."""
+
+NORMAL = 1.4826
+"""Standard deviations of a normal distribution in its median absolute deviation."""
+
+BIN_MM = 0.05
+"""Of the distances at which an edge is sampled: finer than the pixels, whose places around an edge all differ."""
+
+
+class Edge(NamedTuple):
+    """An edge spread: mean values at distances across an edge, mm, negative inside; both (n,)."""
+
+    distance: Samples
+    value: Samples
+
+
+def noise(values: FloatImage, inside: Mask, spacing: Place) -> float:
+    """Standard deviation of the fine grain: deviations from a local mean `NOISE_MM` wide.
+
+    Their median is taken, so that a few edges inside do not count.
+
+    Args:
+        values: (H, W) in the scan's unit.
+        inside: (H, W), where it is taken.
+        spacing: mm between rows and between columns.
+
+    Returns:
+        In the scan's unit; NaN where there is no pixel.
+    """
+    deviation = np.abs(values - local_mean(values, spacing))[inside]
+    return NORMAL * float(np.median(deviation)) if deviation.size else math.nan
+
+
+def local_mean(values: FloatImage, spacing: Place) -> FloatImage:
+    """(H, W) under a Gaussian `NOISE_MM` wide, edges continued."""
+    mean = torch.from_numpy(np.ascontiguousarray(values, dtype=np.float32))[None, None]
+    for axis, distance in enumerate(spacing):
+        mean = _smoothed(mean, NOISE_MM / distance, axis)
+    return np.asarray(mean[0, 0].numpy())
+
+
+def disc_mean(values: FloatImage, centre: Place, radius: float, spacing: Place) -> float:
+    """Mean of the pixels whose centres lie within `radius` mm of a place; NaN where there are none."""
+    inside = _distances(values.shape, centre, spacing) <= radius
+    return float(values[inside].mean(dtype=np.float64)) if inside.any() else math.nan
+
+
+def disc_edge(values: FloatImage, centre: Place, radius: float, spacing: Place, reach: float = 3.0) -> Edge:
+    """The edge spread of a disc: pixels by their distance from its rim (Richard et al. 2012).
+
+    Args:
+        centre: near the disc's; it is refined to where the rim is sharpest.
+        radius: mm.
+        reach: mm looked at on both sides of the rim.
+    """
+    found = _refined(values, centre, radius, spacing)
+    away = _distances(values.shape, found, spacing) - radius
+    near = np.abs(away) <= reach
+    return _binned(away[near], values[near].astype(np.float64), min(spacing))
+
+
+def mtf(edge: Edge) -> tuple[Samples, Samples]:
+    """Frequencies, lp/mm, and the modulation there, 1 at zero: the spectrum of the edge spread's slope."""
+    step = float(edge.distance[1] - edge.distance[0])
+    slope = np.gradient(edge.value, step)
+    # A line spread ends in noise, which a window keeps out of the spectrum; flat over its middle half.
+    middle = float(np.sum(edge.distance * np.abs(slope)) / max(np.sum(np.abs(slope)), 1e-12))
+    half = (edge.distance[-1] - edge.distance[0]) / 2
+    outwards = np.clip(2 * np.abs(edge.distance - middle) / half - 1, 0, 1)
+    slope = slope * np.cos(outwards * math.pi / 2) ** 2
+    length = 1 << math.ceil(math.log2(8 * len(slope)))
+    spectrum = np.abs(np.fft.rfft(slope, length))
+    return np.fft.rfftfreq(length, step), spectrum / max(float(spectrum[0]), 1e-12)
+
+
+def mtf50(edge: Edge) -> float:
+    """The frequency, lp/mm, at which the modulation first falls to one half; NaN where it never does."""
+    frequency, modulation = mtf(edge)
+    below = np.flatnonzero(modulation < 0.5)
+    if not len(below) or below[0] == 0:
+        return math.nan
+    n = int(below[0])
+    share = (modulation[n - 1] - 0.5) / (modulation[n - 1] - modulation[n])
+    return float(frequency[n - 1] + share * (frequency[n] - frequency[n - 1]))
+
+
+def _binned(away: Samples, value: Samples, pixel: float) -> Edge:
+    """Means over distances, at even steps; an empty bin takes what lies between its neighbours."""
+    step = max(BIN_MM, pixel / 8)
+    number = np.rint(away / step).astype(np.int64)
+    first = int(number.min())
+    counts = np.bincount(number - first)
+    sums = np.bincount(number - first, value)
+    distance = (np.arange(len(counts)) + first) * step
+    filled = counts > 0
+    return Edge(distance, np.interp(distance, distance[filled], sums[filled] / counts[filled]))
+
+
+def _refined(values: FloatImage, centre: Place, radius: float, spacing: Place) -> Place:
+    """The disc's centre: of the pixels near it weighted by how far they stand out from what surrounds the rim."""
+    for _ in range(3):
+        away = _distances(values.shape, centre, spacing)
+        ring = (away > 1.2 * radius) & (away <= 1.4 * radius)
+        near = away <= 1.2 * radius
+        if not ring.any():
+            return centre
+        weight = np.where(near, values - float(np.median(values[ring])), 0.0)
+        weight = weight * np.sign(weight[away <= 0.5 * radius].sum())
+        weight = np.clip(weight - 0.25 * float(weight.max()), 0, None)
+        if weight.sum() <= 0:
+            return centre
+        rows, columns = np.indices(values.shape)
+        centre = float((weight * rows).sum() / weight.sum()), float((weight * columns).sum() / weight.sum())
+    return centre
+
+
+def _distances(shape: tuple[int, ...], centre: Place, spacing: Place) -> Samples:
+    rows = (np.arange(shape[0]) - centre[0]) * spacing[0]
+    columns = (np.arange(shape[1]) - centre[1]) * spacing[1]
+    away: Samples = np.hypot(rows[:, None], columns)
+    return away
+
+
+def _smoothed(image: torch.Tensor, sigma: float, axis: int) -> torch.Tensor:
+    """(1, 1, H, W) under a Gaussian of `sigma` pixels along rows' or columns' direction, edges continued."""
+    reach = min(math.ceil(3 * sigma), image.shape[2 + axis] - 1)
+    kernel = torch.exp(-0.5 * (torch.arange(-reach, reach + 1) / sigma) ** 2)
+    kernel = (
+        (kernel / kernel.sum()).view(1, 1, -1, 1) if axis == 0 else (kernel / kernel.sum()).view(1, 1, 1, -1)
+    )
+    pad = (0, 0, reach, reach) if axis == 0 else (reach, reach, 0, 0)
+    return F.conv2d(F.pad(image, pad, mode="replicate"), kernel)

@@ -1,0 +1,84 @@
+"""The paper's experiments in one call: plan the rows, train and measure them, write the document.
+
+systems, budgets, sources   what there is: networks, sizes and steps, scans
+trainings, rows, plan, ablations   what the paper's experiments ask for
+running, simulated, state, estimate   doing it, and going on where it was stopped
+measured, comparison, as_is, figures, document   telling it, beside the paper's figures
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from . import as_is, document, figures
+from .measured import Measured
+from .plan import EQUAL, EXPERIMENTS, plan
+from .rows import Experiment, Row
+from .running import Runner
+from .state import Fate
+
+__all__ = ["EXPERIMENTS", "publish", "reproduce"]
+
+NATIVE = ("bicubic", "sinc", "mesr", "mesr-compound")
+"""Systems shown at native resolution."""
+
+
+def reproduce(
+    experiments: Sequence[Experiment], runner: Runner, page: Path, only: Sequence[str] = ()
+) -> dict[str, Fate]:
+    """Run what is missing of the experiments, write the page, and give every row's fate.
+
+    Args:
+        only: systems; every one where empty.
+
+    Raises:
+        KeyboardInterrupt: it was stopped; the page shows what is done, the same call goes on.
+        OutputError: something cannot be written.
+    """
+    rows = chosen(experiments, runner, only)
+    try:
+        fates = runner.run(rows)
+        publish(experiments, runner, page, drawing=True)
+    except KeyboardInterrupt:
+        publish(experiments, runner, page, drawing=False)
+        raise
+    return fates
+
+
+def chosen(experiments: Sequence[Experiment], runner: Runner, only: Sequence[str] = ()) -> list[Row]:
+    """The rows of the experiments, of these systems. `native` and `figures` need some of Table 2's."""
+    rows = {row.id: row for row in plan(experiments, runner.setting)}
+    if {"native", "figures"} & set(experiments):
+        wanted = {*NATIVE, *figures.SHOWN}
+        shown = (
+            row for row in plan(["table2"], runner.setting) if row.group == EQUAL and row.system in wanted
+        )
+        rows = {row.id: row for row in shown} | rows
+    return [row for row in rows.values() if not only or row.system in only]
+
+
+def publish(experiments: Sequence[Experiment], runner: Runner, page: Path, *, drawing: bool) -> None:
+    """Write the page of everything the folder holds, whatever this call ran.
+
+    Args:
+        experiments: whose figures and native resolution are renewed where `drawing`.
+    """
+    every = plan(EXPERIMENTS, runner.setting)
+    begun = {row.experiment for row in every if runner.state.rows.keys() & {row.id}}
+    rows = [row for row in every if row.experiment in begun]
+    measured = Measured(runner.out, runner.state)
+    table2 = [row for row in every if row.experiment == "table2"]
+    notes = runner.out / "native.csv"
+    if drawing and "native" in experiments:
+        done = [row for row in table2 if row.group == EQUAL and row.system in NATIVE]
+        methods = [
+            (row.title, runner.path(row.trainings[0]) if row.trainings else row.system)
+            for row in done
+            if measured.fate(row).status == "done"
+        ]
+        phantom = runner.setting.budget.split == "test"
+        as_is.write(as_is.findings(runner.setting.source, methods, runner.device, phantom=phantom), notes)
+    if drawing and "figures" in experiments:
+        figures.draw(table2, measured, runner, page)
+    document.write(page, runner.setting, rows, measured, as_is.read(notes), figures.drawn(page))

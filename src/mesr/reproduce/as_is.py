@@ -1,0 +1,185 @@
+"""Native resolution: scans as they are, nothing shrunk, made finer by each method; what is told without a truth.
+
+The CatPhan 504's sensitometry module has eight inserts of 12.2 mm on a circle around its middle; of one chest scan
+under a sharp and a soft kernel there is tissue to measure noise in.
+"""
+
+from __future__ import annotations
+
+import csv
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, fields
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+
+from .. import native
+from ..files import atomic_path
+from ..intensity import HU_WINDOW
+from ..metrics import body_mask
+from ..models import weights
+from ..prepare import volumes
+from ..upscaling import upscale
+from ..volume import FloatImage, Volume
+from .sources import Source
+
+SCALE = Fraction(2)
+RADIUS_MM, INSERT_MM, INNER_MM = 58.7, 6.1, 4.5
+"""Of the circle the inserts lie on, of an insert, and of what is averaged of one."""
+
+INSERTS = {
+    "air": -90, "Teflon": -60, "Delrin": 0, "acrylic": 60, "polystyrene": 120, "LDPE": 180, "PMP": -120,
+}  # fmt: skip
+"""Degrees, clockwise from the right."""
+
+STRONG, WEAK = ("air", "Teflon"), ("Delrin", "LDPE")
+"""Inserts whose edges are measured: with a contrast of a thousand HU or so, and of a few hundred or less."""
+
+UNIFORM_MM = 30.0
+SOFT_HU = (0.0, 100.0)
+
+
+Method = tuple[str, str | Path]
+"""Its title, and what `weights.load` is given."""
+
+Figures = Callable[[FloatImage, tuple[float, float]], dict[str, float]]
+"""Values, HU, and their spacing, mm, to figures by name."""
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One figure of one method on one scan.
+
+    Attributes:
+        scan: what was looked at.
+        method: "as it is", or what made it finer.
+        measure: `"noise"`, HU; `"MTF50 …"`, lp/mm; `"mean …"`, HU.
+    """
+
+    scan: str
+    method: str
+    weights_id: str
+    measure: str
+    value: float
+
+
+def findings(
+    source: Source, methods: Sequence[Method], device: str = "auto", *, phantom: bool = True
+) -> list[Finding]:
+    """Every figure of every method.
+
+    Args:
+        methods: title and what `weights.load` is given.
+        phantom: whether to look at the phantom, which is a test scan.
+
+    Raises:
+        InputError: a scan cannot be read.
+    """
+    found: list[Finding] = []
+    if phantom and source.phantom is not None:
+        volume = next(iter(volumes(source.phantom)))
+        k = insert_slice(volume)
+        found += _each(volume, k, "CatPhan 504, CBCT", methods, device, phantom_figures)
+    for place in source.kernels:
+        volume = next(iter(volumes(place)))
+        found += _each(volume, len(volume.slices) // 2, place.name, methods, device, tissue_figures)
+    return found
+
+
+def write(found: Sequence[Finding], path: Path) -> None:
+    """As CSV, replacing what is there."""
+    with (
+        atomic_path(path, force=True) as temporary,
+        temporary.open("w", newline="", encoding="utf-8") as file,
+    ):
+        lines = csv.DictWriter(file, [one.name for one in fields(Finding)], lineterminator="\n")
+        lines.writeheader()
+        lines.writerows(asdict(one) for one in found)
+
+
+def read(path: Path) -> list[Finding]:
+    """What `write` wrote; nothing where it wrote nothing."""
+    if not path.is_file():
+        return []
+    with path.open(newline="", encoding="utf-8") as file:
+        return [Finding(**(line | {"value": float(line["value"])})) for line in csv.DictReader(file)]  # type: ignore[arg-type]
+
+
+def insert_slice(volume: Volume) -> int:
+    """The slice whose Teflon and air inserts differ most."""
+
+    def contrast(k: int) -> float:
+        means = insert_means(volume.slices[k].values, volume.spacing[1:])
+        return means["Teflon"] - means["air"]
+
+    return max(range(len(volume.slices)), key=contrast)
+
+
+def insert_means(values: FloatImage, spacing: tuple[float, float]) -> dict[str, float]:
+    """Mean HU of every insert."""
+    return {
+        name: native.disc_mean(values, place, INNER_MM, spacing)
+        for name, place in _insert_places(values, spacing).items()
+    }
+
+
+def phantom_figures(values: FloatImage, spacing: tuple[float, float]) -> dict[str, float]:
+    """Noise in the middle, sharpness of the inserts' edges, and their means."""
+    middle = _middle(values)
+    inside = np.hypot(
+        (np.arange(values.shape[0])[:, None] - middle[0]) * spacing[0],
+        (np.arange(values.shape[1]) - middle[1]) * spacing[1],
+    ) <= UNIFORM_MM  # fmt: skip
+    places = _insert_places(values, spacing)
+    figures = {"noise": native.noise(values, inside, spacing)}
+    for title, names in (("strong", STRONG), ("weak", WEAK)):
+        found = [native.mtf50(native.disc_edge(values, places[name], INSERT_MM, spacing)) for name in names]
+        figures[f"MTF50, {title} contrast"] = float(np.mean(found))
+    return figures | {f"mean {name}": value for name, value in insert_means(values, spacing).items()}
+
+
+def tissue_figures(values: FloatImage, spacing: tuple[float, float]) -> dict[str, float]:
+    """Noise in the soft tissue of a patient, and its mean."""
+    body = body_mask(HU_WINDOW.forward(values))
+    around = native.local_mean(values, spacing)  # A choice by the values themselves would cut the noise off.
+    inside = body & (around > SOFT_HU[0]) & (around < SOFT_HU[1])
+    mean = float(values[inside].mean()) if inside.any() else math.nan
+    return {"noise": native.noise(values, inside, spacing), "mean soft tissue": mean}
+
+
+def _each(
+    volume: Volume, k: int, scan: str, methods: Sequence[Method], device: str, figures: Figures
+) -> list[Finding]:
+    """The figures of a slice as it is, and after each method."""
+    images = [("as it is", "", volume.slices[k].values, volume.spacing[1:])]
+    for title, name in methods:
+        model, card = weights.load(name)
+        finer = upscale(volume, scale=SCALE, model=(model, card), modality="CT", device=device)
+        images.append((title, card.weights_id, finer.slices[k].values, finer.spacing[1:]))
+    return [
+        Finding(scan, title, weights_id, measure, value)
+        for title, weights_id, values, spacing in images
+        for measure, value in figures(values, spacing).items()
+    ]
+
+
+def _insert_places(values: FloatImage, spacing: tuple[float, float]) -> dict[str, native.Place]:
+    row, column = _middle(values)
+    return {
+        name: (
+            row + RADIUS_MM * math.sin(math.radians(angle)) / spacing[0],
+            column + RADIUS_MM * math.cos(math.radians(angle)) / spacing[1],
+        )
+        for name, angle in INSERTS.items()
+    }
+
+
+def _middle(values: FloatImage) -> native.Place:
+    """Of the phantom: halfway between its edges, the couch left out as too thin for a body."""
+    body = body_mask(HU_WINDOW.forward(values))
+    if not body.any():
+        return (values.shape[0] - 1) / 2, (values.shape[1] - 1) / 2
+    edges = [np.flatnonzero(body.any(axis=axis)) for axis in (1, 0)]
+    return tuple(float(found[0] + found[-1]) / 2 for found in edges)  # type: ignore[return-value]

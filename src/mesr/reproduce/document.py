@@ -1,0 +1,140 @@
+"""The document: every figure in it is read from the disk or from the paper's transcription; none is typed here."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from .. import __version__
+from ..files import atomic_path
+from ..results import code_identity
+from ..tables import markdown
+from . import comparison
+from .as_is import Finding
+from .measured import Measured, population
+from .paper import paper
+from .plan import SCANNED
+from .rows import Experiment, Row
+from .trainings import COMPOUND, Setting
+
+CAVEATS = """\
+* The paper's test slices are in-house and others than ours: **no number of its columns measures the same thing as the
+  one beside it**. Only the order of systems and the differences within a column compare.
+* The paper prints RMSE under the logarithm of PSNR, Eq. (15); its values show that MSE is meant, and MSE is used here.
+* The paper's own NRMSE and PSNR agree with each other in Table 1 and in the row "Ours". In the other rows of its
+  Tables 2 and 3 they do not.
+* Its parameter cells mix units; ours are counted in code, at the size that was trained.
+* Its §3.1, §4.1 and §4.4 disagree about the low-resolution images, shrunk CT or CBCT: both are measured.
+* No patient's CBCT with the planning CT is public in this form; the CBCT here is simulated in its projections.
+* "Equal terms" are ours: same scans, patches, steps, optimiser, averaging, centred coordinates and bicubic skip for
+  every network. A network of one scale spends all its samples on it, one for six scales a sixth; the tables name both.
+* Where a system was published with squared error, L1 stands for it; where with another adversarial loss (SRGAN,
+  ESRGAN, MIASSR), the critic of §3.3.3 does."""
+
+
+def write(
+    page: Path, setting: Setting, rows: Sequence[Row], measured: Measured,
+    found: Sequence[Finding] = (), figures: Sequence[tuple[str, Path]] = (),
+) -> None:  # fmt: skip
+    """Write the page, replacing one that is there.
+
+    Args:
+        rows: of the plan, done or not.
+        found: of `as_is`.
+        figures: captions and pictures.
+
+    Raises:
+        OutputError: it cannot be written there.
+    """
+    text = document(page, setting, rows, measured, found, figures)
+    with atomic_path(page, force=True) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
+def document(
+    page: Path, setting: Setting, rows: Sequence[Row], measured: Measured,
+    found: Sequence[Finding] = (), figures: Sequence[tuple[str, Path]] = (),
+) -> str:  # fmt: skip
+    """The whole text, Markdown. Arguments as `write`."""
+    cite = paper()
+    headline = next(iter(setting.source.pelvis), "")
+    of: dict[Experiment, list[Row]] = {}
+    for row in rows:
+        if measured.fate(row).status != "planned":  # What was not reached is listed at the end.
+            of.setdefault(row.experiment, []).append(row)
+    parts = [
+        "# Results",
+        f"Written by `mesr reproduce --budget {setting.budget.name}`, mesr {__version__}, code {code_identity()}."
+        " Do not edit: run it again. Research use only, not for diagnosis.",
+        *_warnings(setting),
+        f"Beside our figures stand those of {cite['citation']}, doi [{cite['doi']}](https://doi.org/{cite['doi']}),"
+        f" {cite['licence']}, transcribed as printed.",
+        "## What differs, and why", CAVEATS,
+        "## Protocol", _protocol(setting),
+        "## Scans", _scans(measured, rows),
+    ]  # fmt: skip
+    if "table1" in of:
+        parts += ["## Table 1: six scales", comparison.table1(of["table1"], measured)]
+    if "table2" in of:
+        parts += ["## Table 2: systems at ×2", comparison.table2(of["table2"], measured, headline)]
+    if "table3" in of:
+        parts += ["## Table 3: other sites", comparison.table3(of["table3"], measured)]
+    if "ablations" in of:
+        parts += ["## Ablations", comparison.ablations(of["ablations"], measured, headline)]
+    if "robustness" in of:
+        parts += ["## Robustness, ×2, all sites", comparison.robustness(of["robustness"], measured)]
+    if found:
+        parts += ["## Native resolution, ×2: scans as they are", comparison.as_is(found)]
+    if figures:
+        parts += ["## Figures", *(f"![{title}]({_beside(page, path)})\n\n{title}" for title, path in figures)]
+    parts += ["## Budgets", comparison.budgets(rows, measured)]
+    missing = comparison.unfinished(rows, measured)
+    if missing:
+        parts += ["## Missing", missing]
+    return "\n\n".join(parts) + "\n"
+
+
+def _warnings(setting: Setting) -> list[str]:
+    budget, source = setting.budget, setting.source
+    found = []
+    if budget.tiny:
+        found.append(
+            f"**Every row here is a smoke run**: {budget.steps} steps of a network of a few thousand parameters,"
+            " measured on scans for validation. It shows that everything runs and nothing about any method."
+        )
+    if source.warning:
+        found.append(f"**{source.warning}**")
+    return found
+
+
+def _protocol(setting: Setting) -> str:
+    budget = setting.budget
+    lines = [
+        ["steps on equal terms; fine-tuning; ablations", f"{budget.steps:,}; {budget.tuning:,}; {budget.ablation:,}"],
+        ["patch, low-resolution pixels; batch", f"{budget.patch}; {budget.batch}"],
+        ["losses of a fine-tuning", ", ".join(f"{name} {weight:g}" for name, weight in COMPOUND.items())],
+        ["perceptual term", f"{Path(setting.vgg).name}, depths {', '.join(map(str, budget.depths))}"],
+        ["low-resolution images", "bicubic, a = −0.5, anti-aliased, pixel centres aligned; unless named otherwise"],
+        [SCANNED, f"`cbct{':' if budget.scan else ''}{budget.scan}`"],
+        ["reference", "cropped, never resampled"],
+        ["window", "CT: −1000 to 1000 HU as 0 to 1; PSNR, SSIM and NRMSE of clipped images, without a border"],
+        ["mean ± SD", "over slices"],
+        ["intervals", "95 %, paired by slice, bootstrap over patients where there are five, else blocks of slices"],
+    ]  # fmt: skip
+    return markdown(["", "what"], lines)
+
+
+def _scans(measured: Measured, rows: Sequence[Row]) -> str:
+    results = [one for row in rows for one in measured.of(row)]
+    if not results:
+        return "Nothing is measured yet."
+    body = []
+    for site in dict.fromkeys(one.site for one in results):
+        own = [one for one in results if one.site == site]
+        body.append([site, own[0].modality, population(own), ", ".join(sorted({one.scan for one in own}))])
+    return markdown(["site", "modality", "measured on", "scans"], body)
+
+
+def _beside(page: Path, path: Path) -> str:
+    return Path(os.path.relpath(path.resolve(), page.resolve().parent)).as_posix()

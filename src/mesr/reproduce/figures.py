@@ -1,0 +1,165 @@
+"""The figures: quality against what it costs, each site restored by several methods, and what a critic adds.
+
+matplotlib is imported when something is drawn.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ..files import atomic_path
+from ..gallery import illustrate
+from ..inference import Options
+from .measured import Measured
+from .plan import EQUAL
+from .rows import Row
+from .running import Runner
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+Captioned = tuple[str, Path]
+
+SHOWN = ("bicubic", "sinc", "edsr", "meta-rdn", "mesr", "mesr-compound")
+"""Systems in the pictures."""
+
+PICTURED = ("2", "4")
+LIST = "figures.json"
+
+
+def draw(rows: Sequence[Row], measured: Measured, runner: Runner, page: Path) -> None:
+    """Draw every figure into a folder beside the page, with the list of their captions.
+
+    Args:
+        rows: Table 2's.
+    """
+    folder = page.parent / page.stem
+    site = next(iter(runner.setting.source.pelvis), "")
+    made = plots(rows, measured, runner, folder, site) + pictures(rows, measured, runner, folder)
+    with atomic_path(folder / LIST, force=True) as temporary:
+        text = json.dumps([[caption, path.name] for caption, path in made], indent=1)
+        temporary.write_text(text + "\n", encoding="utf-8")
+
+
+def drawn(page: Path) -> list[Captioned]:
+    """What `draw` drew beside the page, now or in an earlier call."""
+    folder = page.parent / page.stem
+    try:
+        listed = json.loads((folder / LIST).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return []
+    return [(caption, folder / name) for caption, name in listed if (folder / name).is_file()]
+
+
+def plots(
+    rows: Sequence[Row], measured: Measured, runner: Runner, folder: Path, site: str
+) -> list[Captioned]:
+    """PSNR at ×2 on equal terms against parameters and time a slice, and in validation against samples seen.
+
+    Args:
+        rows: Table 2's.
+        site: whose slices; all where empty.
+    """
+    own = [row for row in rows if row.group == EQUAL and "2" in row.scales and measured.of(row, "2", site)]
+    networks = [row for row in own if row.trainings]
+    if not own:
+        return []
+    mark = f"{site or 'all sites'}, ×2, on equal terms{runner.setting.budget.mark}"
+    costs = {row.id: measured.cost(row) for row in networks}
+    made = []
+    points = [
+        (row.title, cost.parameters / 1e6, row) for row in networks if (cost := costs[row.id]) is not None
+    ]
+    path = folder / "psnr-parameters.png"
+    _scatter(points, measured, site, "parameters, millions", mark, path)
+    made.append((f"PSNR against parameters: {mark}.", path))
+    path = folder / "psnr-seconds.png"
+    timed = [(row.title, one.mean, row) for row in own if (one := measured.mean(row, "2", "seconds", site))]
+    _scatter(timed, measured, site, "seconds a slice on the machine that measured", mark, path)
+    made.append((f"PSNR against time: {mark}.", path))
+    path = folder / "psnr-samples.png"
+    _curves(networks, runner, path)
+    made.append((f"PSNR in validation against samples seen{runner.setting.budget.mark}.", path))
+    return made
+
+
+def pictures(rows: Sequence[Row], measured: Measured, runner: Runner, folder: Path) -> list[Captioned]:
+    """The paper's Figures 3 to 5: each site's middle slice shrunk and restored, with difference maps."""
+    shown = [
+        row for row in rows
+        if row.group == EQUAL and row.system in SHOWN and measured.fate(row).status == "done" and "2" in row.scales
+    ]  # fmt: skip
+    made: list[Captioned] = []
+    options = Options(device=runner.device)
+    for scale in PICTURED:
+        able = [row for row in shown if scale in row.scales]
+        models = [runner.path(row.trainings[0]) if row.trainings else Path(row.system) for row in able]
+        if models:
+            paths = illustrate(models, runner.spec, folder, scale=scale, options=options)
+            made += [
+                (f"{path.stem}: shrunk, restored, and the errors{runner.setting.budget.mark}.", path)
+                for path in paths
+            ]
+    return made
+
+
+def _figure(width: float = 7.0) -> tuple[Figure, Axes]:
+    from matplotlib.figure import Figure
+
+    figure = Figure((width, 4.5), dpi=150, facecolor="white", layout="constrained")
+    return figure, figure.subplots()
+
+
+def _scatter(
+    points: Sequence[tuple[str, float, Row]],
+    measured: Measured,
+    site: str,
+    across: str,
+    title: str,
+    path: Path,
+) -> None:
+    figure, axes = _figure()
+    for name, x, row in points:
+        mean = measured.mean(row, "2", site=site)
+        if mean is None:
+            continue
+        own = row.system.startswith("mesr")
+        axes.plot(x, mean.mean, "o", color="#d1495b" if own else "#33658a")
+        axes.annotate(name, (x, mean.mean), xytext=(4, 4), textcoords="offset points", fontsize=7)
+    axes.set_xscale("log")
+    axes.set_xlabel(across)
+    axes.set_ylabel("PSNR, dB")
+    axes.set_title(title, fontsize=9)
+    axes.grid(alpha=0.3)
+    _save(figure, path)
+
+
+def _curves(rows: Sequence[Row], runner: Runner, path: Path) -> None:
+    figure, axes = _figure()
+    for row in rows:
+        one = row.trainings[0]
+        log = runner.folder(one) / "log.csv"
+        seen: dict[int, list[float]] = {}
+        if log.is_file():
+            with log.open(newline="", encoding="utf-8") as file:
+                for line in csv.DictReader(file):
+                    if line["quantity"].startswith("psnr "):
+                        seen.setdefault(int(line["step"]), []).append(float(line["value"]))
+        before = one.after.samples if one.after else 0
+        places = [before + step * one.config.sampling.batch for step in seen]
+        axes.plot(places, [sum(v) / len(v) for v in seen.values()], marker=".", label=row.title)
+    axes.set_xlabel("samples seen, all scales")
+    axes.set_ylabel("PSNR on slices to validate on, dB")
+    axes.legend(fontsize=6, ncols=2)
+    axes.grid(alpha=0.3)
+    _save(figure, path)
+
+
+def _save(figure: Figure, path: Path) -> None:
+    with atomic_path(path, force=True) as temporary:
+        figure.savefig(temporary)

@@ -1,0 +1,118 @@
+"""The measurements behind each row, and the cells that tables make of them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from ..degrade import recipe, text_of
+from ..models.cost import Cost
+from ..results import Row as Result
+from ..results import read_results
+from ..tables import Difference, Mean, paired, summary
+from .rows import Row
+from .state import Fate, State, Trained
+from .trainings import network_cost
+
+NONE = "–"
+MEASURES = (("psnr", "PSNR, dB", 2), ("ssim", "SSIM", 4), ("nrmse", "NRMSE", 4))
+"""The paper's three, their titles and digits."""
+
+
+class Measured:
+    """What is on disk of a reproduction.
+
+    Args:
+        out: the folder of results.csv.
+    """
+
+    def __init__(self, out: Path, state: State) -> None:
+        self.state = state
+        path = out / "results.csv"
+        self.results: list[Result] = read_results(path) if path.exists() else []
+
+    def fate(self, row: Row) -> Fate:
+        """What became of a row; "planned" where nothing did."""
+        return self.state.rows.get(row.id, Fate())
+
+    def of(self, row: Row, scale: str = "", site: str = "") -> list[Result]:
+        """A finished row's measurements, all or those at a scale or site; of its own sites only."""
+        fate = self.fate(row)
+        if fate.status != "done":
+            return []
+        degradation = text_of(recipe(row.degradation))
+        return [
+            one
+            for one in self.results
+            if (one.weights_id, one.commit, one.degradation) == (fate.weights_id, fate.commit, degradation)
+            and one.scale in ((scale,) if scale else row.scales)
+            and (not row.sites or one.site in row.sites)
+            and (not site or one.site == site)
+        ]
+
+    def sites(self, rows: Iterable[Row]) -> list[str]:
+        """Those the rows were measured at, in the order of the measurements."""
+        return list(dict.fromkeys(one.site for row in rows for one in self.of(row)))
+
+    def mean(self, row: Row, scale: str, measure: str = "psnr", site: str = "") -> Mean | None:
+        """Over the slices of a site, or of all the row's sites together."""
+        found = [_anywhere(one) for one in self.of(row, scale, site)]
+        return next(iter(summary(found, measure).values()), None)
+
+    def difference(
+        self, row: Row, base: Row, scale: str, measure: str = "psnr", site: str = ""
+    ) -> Difference | None:
+        """Row minus base on the slices both have, with its interval (`tables.paired`)."""
+        own, other = self.of(row, scale, site), self.of(base, scale, site)
+        found = [_anywhere(one, "row") for one in own] + [_anywhere(one, "base") for one in other]
+        return next(iter(paired(found, "row", "base", measure).values()), None)
+
+    def trained(self, row: Row) -> list[Trained]:
+        """What its trainings turned out to be; nothing where they did not end."""
+        found = [self.state.trained(one) for one in row.trainings]
+        return [one for one in found if one is not None]
+
+    def cost(self, row: Row) -> Cost | None:
+        """Of the row's networks together, measured or not; the multiply-adds of the last."""
+        if not row.trainings:
+            return None
+        costs = [network_cost(one) for one in row.trainings]
+        return Cost(sum(one.parameters for one in costs), costs[-1].pixel)
+
+
+def spread(mean: Mean | None, digits: int) -> str:
+    """`37.59 ± 1.16`."""
+    if mean is None or mean.slices == 0:
+        return NONE
+    text = f"{mean.mean:.{digits}f}"
+    return text if math.isnan(mean.sd) else f"{text} ± {mean.sd:.{digits}f}"
+
+
+def interval(difference: Difference | None, digits: int = 2) -> str:
+    """`+0.75 [+0.61, +0.90]`."""
+    if difference is None:
+        return NONE
+    text = f"{difference.mean:+.{digits}f}"
+    if math.isnan(difference.low):
+        return text
+    return f"{text} [{difference.low:+.{digits}f}, {difference.high:+.{digits}f}]"
+
+
+def population(results: Sequence[Result]) -> str:
+    """`12 slices of 6 patients`."""
+    slices = len({(one.scan, one.slice, one.data_sha256) for one in results})
+    patients = len({one.patient for one in results})
+    return (
+        f"{slices} slice{'s' * (slices != 1)} of {'one patient' if patients == 1 else f'{patients} patients'}"
+    )
+
+
+def millions(count: float) -> str:
+    """A count in millions, with enough digits for a small one."""
+    return f"{count / 1e6:.1f} M" if count >= 1e6 else f"{count / 1e6:.3f} M"
+
+
+def _anywhere(one: Result, model: str = "") -> Result:
+    return replace(one, site="", model=model or one.model)

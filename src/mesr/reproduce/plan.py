@@ -1,0 +1,136 @@
+"""Which rows the paper's experiments have, and what each of them needs. Nothing runs here."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+
+from .ablations import ablations
+from .rows import Experiment, Row, trained, untrained
+from .systems import SYSTEMS, UNTRAINED, System, Terms
+from .trainings import Setting, Training, on_one_site, training
+
+EXPERIMENTS: tuple[Experiment, ...] = (
+    "table1", "table2", "table3", "ablations", "robustness", "native", "figures",
+)  # fmt: skip
+
+EQUAL, PUBLISHED = "On equal terms", "As published"
+SHRUNK, SCANNED = "Bicubic LR", "Simulated CBCT to CT"
+
+DEGRADATIONS = (
+    "bicubic", "blur-bicubic:sigma=0.3", "blur-bicubic", "noise:sigma=0.005", "noise", "noise:sigma=0.02", "kspace",
+)  # fmt: skip
+"""What the network that knows bicubic alone is tried on."""
+
+
+def plan(experiments: Iterable[Experiment], setting: Setting) -> list[Row]:
+    """Every row of the experiments, in the order of the tables.
+
+    `native` and `figures` have no rows of their own; they show the networks of Table 2.
+    """
+    makers: dict[Experiment, Callable[[Setting], list[Row]]] = {
+        "table1": table1, "table2": table2, "table3": table3, "ablations": ablations, "robustness": robustness,
+    }  # fmt: skip
+    asked = set(experiments)
+    rows = [row for name, make in makers.items() if name in asked for row in make(setting)]
+    return [_marked(row) for row in rows] if setting.budget.tiny else rows
+
+
+def _marked(row: Row) -> Row:
+    """A smoke run's row says so in its title."""
+    return replace(row, title=f"{row.title} (smoke)") if row.trainings and not row.absent else row
+
+
+def table1(setting: Setting) -> list[Row]:
+    """Six scales on the pelvis, for low-resolution images shrunk from CT and from simulated CBCT."""
+    mesr, scan = SYSTEMS["mesr"], simulation(setting)
+    known = training(mesr, "equal", setting)
+    scanned = Training(replace(known.config, name=f"{known.name}-cbct"), simulated=scan)
+    shrunk = {"scales": setting.budget.scales, "sites": setting.source.pelvis}
+    simulated = shrunk | {"degradation": scan}
+    return [
+        untrained("table1", SHRUNK, "bicubic", **shrunk),
+        trained("table1", SHRUNK, mesr.title, mesr.name, known, **shrunk),
+        untrained("table1", SCANNED, "bicubic", **simulated),
+        trained("table1", SCANNED, f"{mesr.title}, trained on bicubic LR", mesr.name, known, **simulated),
+        trained(
+            "table1", SCANNED, f"{mesr.title}, trained on simulated CBCT", mesr.name, scanned, **simulated
+        ),
+    ]
+
+
+def simulation(setting: Setting) -> str:
+    """The simulated cone-beam scan, as a recipe of `degrade`."""
+    return f"cbct:{setting.budget.scan}" if setting.budget.scan else "cbct"
+
+
+def table2(setting: Setting) -> list[Row]:
+    """Every system, on equal terms and as published; those that have more than one scale at all of theirs."""
+    scales = setting.budget.scales
+    rows = [untrained("table2", EQUAL, name, scales=scales) for name in UNTRAINED]
+    rows += [
+        row
+        for system in SYSTEMS.values()
+        if system.equal is not None
+        for row in _of(system, "equal", setting)
+    ]
+    rows.append(untrained("table2", PUBLISHED, "bicubic"))
+    rows += [
+        row for system in SYSTEMS.values() if system.as_published for row in _of(system, "published", setting)
+    ]
+    return [replace(row, column="Bicubic") if row.system == "bicubic" else row for row in rows]
+
+
+def _of(system: System, terms: Terms, setting: Setting) -> list[Row]:
+    group = EQUAL if terms == "equal" else PUBLISHED
+    here = terms == "equal" or setting.budget.published or system.always
+    if not here:  # Named at its full size, whatever else is reduced.
+        setting = setting._replace(budget=replace(setting.budget, tiny=False))
+    title = system.titled(terms, setting.budget)
+    common = {"column": system.column, "absent": "" if here else "not trained here"}
+    if not system.scales:
+        own = training(system, terms, setting)
+        return [trained("table2", group, title, system.name, own, scales=setting.budget.scales, **common)]
+    members = [training(system, terms, setting, scale) for scale in system.scales]
+    if len(members) == 1:
+        return [trained("table2", group, title, system.name, members[0], **common)]
+    rows = [
+        trained("table2", group, f"{title}, ×{scale}", system.name, one, scales=(str(scale),), **common)
+        for scale, one in zip(system.scales, members, strict=True)
+    ]
+    return [
+        *rows,
+        trained(
+            "table2", group, f"{title}, next integer then bicubic down", system.name, *members,
+            scales=setting.budget.scales, **common,
+        ),
+    ]  # fmt: skip
+
+
+def table3(setting: Setting) -> list[Row]:
+    """Trained on one site of one patient, measured at ×2 on others."""
+    source = setting.source
+    rows = [untrained("table3", source.one_site, "bicubic", sites=source.elsewhere)]
+    for name, column in (("edsr", "EDSR"), ("rdn", "RDN"), ("mesr", "Ours")):
+        system = SYSTEMS[name]
+        known = training(system, "equal", setting, system.scales[0] if system.scales else None)
+        own = Training(on_one_site(known.config, source))
+        title = system.titled("equal", setting.budget)
+        rows.append(
+            trained("table3", source.one_site, title, name, own, sites=source.elsewhere, column=column)
+        )
+    return rows
+
+
+def robustness(setting: Setting) -> list[Row]:
+    """MESR at ×2 where blur, noise or filter are not the ones it was trained on."""
+    mesr = SYSTEMS["mesr"]
+    known = training(mesr, "equal", setting)
+    rows = []
+    for degradation in DEGRADATIONS:
+        rows += [
+            untrained("robustness", degradation, name, degradation=degradation)
+            for name in ("bicubic", "sinc")
+        ]
+        rows.append(trained("robustness", degradation, mesr.title, mesr.name, known, degradation=degradation))
+    return rows

@@ -1,0 +1,68 @@
+"""A row of a table: a method, and what it is measured at."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from .trainings import Training
+
+Experiment = Literal["table1", "table2", "table3", "ablations", "robustness", "native", "figures"]
+
+
+@dataclass(frozen=True)
+class Row:
+    """A row of a table.
+
+    Attributes:
+        id: `"table2/on-equal-terms/edsr"`; its fate is kept under it.
+        experiment, group: the table, and its part.
+        title: of the method.
+        system: what `--only` names.
+        trainings: the network's, or those of a family of networks of one scale each; none for an untrained method.
+        scales, degradation: what it is measured at.
+        sites: shown in its table; all where empty.
+        column: of the paper's Table 2 or 3.
+        absent: why it is not trained here; empty where it is.
+    """
+
+    id: str
+    experiment: Experiment
+    group: str
+    title: str
+    system: str
+    trainings: tuple[Training, ...] = ()
+    scales: tuple[str, ...] = ("2",)
+    degradation: str = "bicubic"
+    sites: tuple[str, ...] = ()
+    column: str = ""
+    absent: str = ""
+
+    @property
+    def method(self) -> str:
+        """What results.csv calls it."""
+        if not self.trainings:
+            return self.system
+        first = self.trainings[0].name
+        return first if len(self.trainings) == 1 else f"{first}-family"
+
+
+def untrained(experiment: Experiment, group: str, method: str, **columns: Any) -> Row:
+    """The row of an interpolator."""
+    return Row(_id(experiment, group, method), experiment, group, method, method, **columns)
+
+
+def trained(
+    experiment: Experiment, group: str, title: str, system: str, *trainings: Training, **columns: Any
+) -> Row:
+    """The row of a network, or of a family of networks."""
+    own = trainings[0].name if len(trainings) == 1 else f"{trainings[0].name}-family"
+    return Row(_id(experiment, group, own), experiment, group, title, system, trainings, **columns)
+
+
+def _id(*parts: str) -> str:
+    return "/".join("-".join(_kept(part).split()) for part in parts)
+
+
+def _kept(text: str) -> str:
+    return "".join(c if c.isascii() and (c.isalnum() or c in "-.:=") else " " for c in text.lower())

@@ -1,0 +1,229 @@
+"""Trains and measures what a plan asks for, cheap rows first, and skips what is done. What is on disk is the state.
+
+OUT/set, OUT/set-cbct    training sets (`prepare`, `simulated`)
+OUT/runs/NAME/           a training: checkpoint, log, weights
+OUT/results.csv          every measurement (`results`)
+OUT/plan.json            what became of each row (`state`)
+"""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+
+from .. import evaluate
+from ..errors import InputError, InternalError, MesrError, UsageError
+from ..evaluate import Reporter as SliceReporter
+from ..inference import Options
+from ..models import family, weights
+from ..prepare import prepare
+from ..progress import Reporter as StepReporter
+from ..testset import EvaluationSpec
+from ..train import train
+from .rows import Row
+from .simulated import simulate_set
+from .sources import limited
+from .state import Fate, State, Trained, digest
+from .trainings import Setting, Training, network_cost, settings
+
+SIMULATED_SLICES = 12
+"""A series at most, of the smallest budget: a scan takes seconds."""
+
+Told = Callable[[str], None]
+
+
+@dataclass
+class Telling:
+    """Who is told: of each row in a line, of each step of a training, of each slice measured."""
+
+    line: Told = print
+    step: StepReporter | None = None
+    slices: SliceReporter | None = None
+
+
+class Runner:
+    """Runs rows into one folder.
+
+    Args:
+        setting: budget, scans and VGG of the plan.
+        out: the folder.
+        device: as in a training's settings.
+        threads: of the CPU; 0 leaves it to PyTorch.
+    """
+
+    def __init__(
+        self, setting: Setting, out: Path, *, device: str = "auto", threads: int = 0, telling: Telling | None = None
+    ) -> None:  # fmt: skip
+        self.setting, self.out, self.device, self.threads = setting, out, device, threads
+        self.telling = telling or Telling()
+        self.state = State(out, setting.budget.name, setting.source.name)
+
+    def run(self, rows: Sequence[Row]) -> dict[str, Fate]:
+        """Run what is not done, cheap first, and give every row's fate. A row that fails does not stop the others.
+
+        Raises:
+            KeyboardInterrupt: it was stopped; the same call goes on.
+        """
+        fates = {row.id: self.state.fate(row) for row in rows}
+        self.state.save()
+        due = [row for row in rows if fates[row.id].status not in ("done", "absent")]
+        for number, row in enumerate(sorted(due, key=expense), 1):
+            self.telling.line(f"[{number} of {len(due)}] {row.id}")
+            self._settle(row, fates[row.id])
+            self.state.save()
+        return fates
+
+    def _settle(self, row: Row, fate: Fate) -> None:
+        problem: MesrError | None = None
+        try:
+            fate.weights_id, fate.commit = self._measure(row, self._model(row))
+        except MesrError as error:
+            problem = error
+        except Exception as bug:  # Its text may hold patient data: only its kind is kept.
+            problem = InternalError(bug)
+        fate.status = "failed" if problem else "done"
+        fate.code, fate.sentence = (problem.code, problem.sentence) if problem else ("", "")
+        if fate.status == "failed":
+            self.telling.line(f"failed: {fate.sentence} ({fate.code})")
+
+    def _model(self, row: Row) -> str | Path:
+        """What `evaluate` is given: a name or a weights file."""
+        if not row.trainings:
+            return row.system
+        paths = [[self._trained(one) for one in training.chain()][-1] for training in row.trainings]
+        return paths[0] if len(paths) == 1 else self._family(row, paths)
+
+    def _measure(self, row: Row, model: str | Path) -> tuple[str, str]:
+        """Weights id and commit of the row's measurements, which are in results.csv."""
+        found = evaluate.run(
+            [model],
+            self.spec,
+            self.out,
+            scales=row.scales,
+            degradation=row.degradation,
+            options=Options(device=self.device),
+            command=f"mesr reproduce --budget {self.setting.budget.name}: {row.id}",
+            on_slice=self.telling.slices,
+        )
+        if not found:
+            raise UsageError("nothing-to-measure", "The method is defined for none of the scales asked for.")
+        return found[0].weights_id, found[0].commit
+
+    @cached_property
+    def spec(self) -> EvaluationSpec:
+        """What is measured."""
+        budget, source = self.setting.budget, self.setting.source
+        return limited(source.val if budget.split == "val" else source.test, budget.slices)
+
+    def folder(self, training: Training) -> Path:
+        """Of a training's run."""
+        return self.out / "runs" / training.name
+
+    def path(self, training: Training) -> Path:
+        """Of a training's weights."""
+        return self.folder(training) / f"{training.name}.safetensors"
+
+    def _trained(self, one: Training) -> Path:
+        """Train, or go on, or find it done."""
+        path = self.path(one)
+        if self.state.trained(one) is not None and path.is_file():
+            return path
+        config = replace(
+            one.config,
+            set=str(self._set(one)),
+            out=str(self.folder(one)),
+            start=str(self.path(one.after)) if one.after else None,
+            device=self.device,
+            threads=self.threads,
+        )
+        train(config, self.telling.step or _silent)
+        self.state.trainings[one.name] = self._account(one)
+        self.state.save()
+        return path
+
+    def _account(self, one: Training) -> Trained:
+        _, card = weights.load(self.path(one))
+        counted = network_cost(one)
+        known = self.state.trained(one.after) if one.after else None
+        first, last = progress(self.folder(one) / "log.csv")
+        return Trained(
+            fingerprint=digest(settings(one)),
+            weights_id=card.weights_id,
+            parameters=counted.parameters,
+            multiply_adds=counted.pixel,
+            steps=one.config.steps + (known.steps if known else 0),
+            samples=one.samples,
+            samples_at=samples_at(one),
+            minutes=card.about["training"]["minutes"] + (known.minutes if known else 0.0),
+            first=first,
+            last=last,
+            losses=dict(one.config.losses),
+        )
+
+    def _set(self, one: Training) -> Path:
+        """The prepared set a training learns from; made where it is missing."""
+        prepared = self.out / "set"
+        source = self.setting.source
+        if not (prepared / "manifest.json").is_file():
+            self.telling.line(f"Preparing {len(source.training.scans)} scans.")
+            prepare(source.training, source.root, prepared)
+        if not one.simulated:
+            return prepared
+        paired = self.out / "set-cbct"
+        if not (paired / "manifest.json").is_file():
+            self.telling.line("Simulating cone-beam scans of the training set.")
+            count = SIMULATED_SLICES if self.setting.budget.tiny else 0
+            simulate_set(prepared, paired, one.simulated, sites=source.pelvis, count=count)
+        return paired
+
+    def _family(self, row: Row, paths: Sequence[Path]) -> Path:
+        """The members as one weights file."""
+        loaded = [weights.load(path) for path in paths]
+        spec, model = family.join([(card.spec, one) for one, card in loaded])
+        path = self.out / "runs" / row.method / f"{row.method}.safetensors"
+        about = loaded[0][1].about
+        weights.save(path, row.method, spec, model.state_dict(), about, force=True)
+        return path
+
+
+def expense(row: Row) -> float:
+    """Multiply-adds of training a row, forward: what cheap-first goes by."""
+    return sum(
+        network_cost(step).pixel
+        * (step.config.sampling.patch**2 * step.config.sampling.batch * step.config.steps)
+        for training in row.trainings
+        for step in training.chain()
+    )
+
+
+def samples_at(one: Training) -> int:
+    """Patches seen at ×2, or at the scale of a network of one: what fixed and free scales are compared by."""
+    before = samples_at(one.after) if one.after else 0
+    scales = one.config.sampling.scales
+    if not scales:
+        return before
+    return before + one.config.steps * one.config.sampling.batch // len(scales)
+
+
+def progress(log: Path) -> tuple[float, float]:
+    """PSNR at the first validation and at the last, dB, mean over sites and scales, from a run's log.csv.
+
+    Raises:
+        InputError: the log holds no validation.
+    """
+    found: dict[int, list[float]] = {}
+    with log.open(newline="", encoding="utf-8") as file:
+        for line in csv.DictReader(file):
+            if line["quantity"].startswith("psnr "):
+                found.setdefault(int(line["step"]), []).append(float(line["value"]))
+    if not found:
+        raise InputError("no-validation", "The training's log holds no validation.", path=log)
+    means: Mapping[int, float] = {step: sum(values) / len(values) for step, values in found.items()}
+    return means[min(means)], means[max(means)]
+
+
+def _silent(_: object) -> None:
+    """A reporter that reports nothing."""

@@ -1,0 +1,82 @@
+"""A training set of simulated cone-beam CT beside CT, made from a set that is prepared: LR from the one, HR the other."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ..data import FORMAT, MANIFEST, read_manifest
+from ..degrade import recipe, seed_of
+from ..errors import InputError
+from ..files import atomic_folder
+from ..volume import FloatImage
+
+
+def simulate_set(
+    prepared: Path,
+    out: Path,
+    degradation: str,
+    *,
+    sites: tuple[str, ...] = (),
+    count: int = 0,
+    on_slice: Callable[[int, int], None] | None = None,
+) -> None:
+    """Write a paired set (`data.TrainingSlice.paired`) of the CT slices of a prepared one.
+
+    Args:
+        prepared: by `mesr prepare`.
+        degradation: a recipe that scans whole slices, such as `cbct`.
+        sites: which of the training slices; every one where empty. Slices to validate on are taken of every site.
+        count: at most so many slices a series, evenly spread; 0 for all.
+        on_slice: called with slices done and slices in all.
+
+    Raises:
+        InputError: no set, or none of its slices is asked for.
+        OutputError: the set cannot be written there.
+    """
+    scanner = recipe(degradation)
+    work: list[tuple[dict[str, Any], dict[str, Any]]] = []
+    for one in read_manifest(prepared)["series"]:
+        if one["modality"] != "CT":
+            continue
+        slices = [s for s in one["slices"] if one["split"] == "val" or not sites or s["site"] in sites]
+        work += [(one, entry) for entry in _spread(slices, count)]
+    if not any(one["split"] == "train" for one, _ in work):
+        raise InputError("empty-training-set", "The training set holds no slice to simulate a scan of.")
+    series: dict[str, dict[str, Any]] = {}
+    with atomic_folder(out) as folder:
+        for done, (one, entry) in enumerate(work):
+            values = np.load(prepared / entry["file"], allow_pickle=False)
+            reference = np.asarray(values, dtype=np.float32)
+            spacing = (one["spacing"][1], one["spacing"][2])
+            scan = scanner.scan(reference, spacing, seed_of(reference, 0))
+            seen = dict(entry) | {"paired": _beside(entry["file"])}
+            for file, image in ((entry["file"], values), (seen["paired"], _stored(scan))):
+                (folder / file).parent.mkdir(parents=True, exist_ok=True)
+                np.save(folder / file, image, allow_pickle=False)
+            held = series.setdefault(one["id"], dict(one) | {"slices": [], "pairs": degradation})
+            held["slices"].append(seen)
+            if on_slice is not None:
+                on_slice(done + 1, len(work))
+        text = json.dumps({"format": FORMAT, "series": list(series.values())}, indent=1, sort_keys=True)
+        (folder / MANIFEST).write_text(text, encoding="utf-8")
+
+
+def _beside(file: str) -> str:
+    return f"{file.removesuffix('.npy')}-scan.npy"
+
+
+def _stored(hu: FloatImage) -> npt.NDArray[np.int16]:
+    whole: npt.NDArray[np.int16] = np.rint(np.clip(hu, -32_768, 32_767)).astype(np.int16)
+    return whole
+
+
+def _spread(slices: list[dict[str, Any]], count: int) -> list[dict[str, Any]]:
+    if not count or len(slices) <= count:
+        return slices
+    return [slices[len(slices) * (2 * n + 1) // (2 * count)] for n in range(count)]

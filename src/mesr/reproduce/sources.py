@@ -1,0 +1,169 @@
+"""Where the scans come from: a folder the user names, or the few real ones inside the package `pydicom-data`."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from ..errors import UsageError
+from ..prepare import ScanSpec, SetSpec, specification
+from ..testset import EvaluationSpec, MeasuredScan, subjects
+from ..testset import specification as evaluation
+
+CONFIGS = Path(__file__).resolve().parents[3] / "configs"
+"""Of the repository; not part of the installed package."""
+
+
+@dataclass(frozen=True)
+class Source:
+    """The scans of a reproduction, and what stands for the paper's sites among them.
+
+    Attributes:
+        name: "scans", or "pydicom-data".
+        training, root: for `mesr prepare`.
+        val, test: to measure on; nothing of the one is in the other or in the training set.
+        pelvis: sites of Table 1; empty for all.
+        one_site, sites, series: what Table 3 is trained on, in words and in the training set's terms.
+        elsewhere: sites Table 3 is measured at.
+        warning: what must be said loudly wherever results are shown; empty where there is nothing.
+        phantom: folder of a CatPhan scan, where there is one.
+        kernels: folders of one scan under a sharp and a soft kernel.
+    """
+
+    name: str
+    training: SetSpec
+    root: Path
+    val: EvaluationSpec
+    test: EvaluationSpec
+    pelvis: tuple[str, ...] = ()
+    one_site: str = ""
+    sites: tuple[str, ...] = ()
+    series: tuple[str, ...] = ()
+    elsewhere: tuple[str, ...] = ()
+    warning: str = ""
+    phantom: Path | None = None
+    kernels: tuple[Path, ...] = ()
+
+
+def source(data: Path | None) -> Source:
+    """The scans of a folder, or those inside `pydicom-data` where none is named.
+
+    Raises:
+        UsageError: codes `no-specification`, the folder is described nowhere; `no-scans`, there are none at all.
+    """
+    return _of_folder(data) if data is not None else _of_pydicom()
+
+
+def limited(spec: EvaluationSpec, count: int) -> EvaluationSpec:
+    """The same with at most `count` neighbouring slices of each scan and site, from the middle; 0 for all."""
+    if not count:
+        return spec
+    numbers: dict[tuple[str, str], list[int]] = defaultdict(list)
+    for one in subjects(spec):
+        numbers[one.scan.label, one.site].append(one.number)
+    scans = []
+    for scan in spec.scans:
+        sites = {}
+        for (label, site), found in numbers.items():
+            if label == scan.label:
+                kept = sorted(set(found))
+                first = max(0, (len(kept) - count) // 2)
+                kept = kept[first : first + count]
+                sites[site] = [kept[0], kept[-1]]
+        scans.append(replace(scan, sites=sites))
+    return replace(spec, scans=[scan for scan in scans if scan.sites])
+
+
+def _of_folder(folder: Path) -> Source:
+    """Specifications beside the scans count before the repository's."""
+    own = all((folder / name).is_file() for name in ("scans.yaml", "val.yaml", "test.yaml"))
+    place = folder if own else CONFIGS
+    if not folder.is_dir() or not (place / "scans.yaml").is_file():
+        raise UsageError(
+            "no-specification",
+            "The scans need a folder with scans.yaml, val.yaml and test.yaml in it, which say what they are.",
+            "Put them there (mesr prepare and mesr evaluate have such files), or run from a checkout of mesr.",
+            folder,
+        )
+    training, _ = specification(place / "scans.yaml")
+    training.scans = [scan for scan in training.scans if scan.modality == "CT"]
+    val, test = (
+        replace(evaluation(place / name), root=str(folder.resolve())) for name in ("val.yaml", "test.yaml")
+    )
+    sites = {site for scan in test.scans for site in scan.sites}
+    pelvis = [scan for scan in training.scans if "pelvis" in scan.sites and scan.split == "train"]
+    first = pelvis[:1] or [scan for scan in training.scans if scan.split == "train"][:1]
+    one = "pelvis" if pelvis else next(iter(first[0].sites), "all") if first else "all"
+    phantom = folder / "test" / "CatPhan504-CBCT"
+    kernels = tuple(folder / "val" / f"Lung_Dx-A0002-{name}" for name in ("B70f", "B40f"))
+    return Source(
+        "scans", training, folder.resolve(), val, test,
+        pelvis=("pelvis",) if "pelvis" in sites else (),
+        one_site=f"{one}, one patient",
+        sites=(one,),
+        series=tuple(Path(scan.path).name for scan in first),
+        elsewhere=tuple(site for site in ("lung", "liver") if site in sites),
+        phantom=phantom if phantom.is_dir() else None,
+        kernels=kernels if all(path.is_dir() for path in kernels) else (),
+    )  # fmt: skip
+
+
+TRAINED = {"explicit_VR-UN.dcm": "abdomen", "bad_sequence.dcm": "neck"}
+HELD = {"J2K_pixelrep_mismatch.dcm": "head"}
+MEASURED = {"693_UNCR.dcm": "head", "CT_small.dcm": "spine"}
+"""File to body region: five patients. `eCT_Supplemental.dcm` holds perfusion maps, not HU, and is left out."""
+
+_EVERY = [0, 1 << 30]
+_LICENCE, _ORIGIN = "MIT", "pydicom and pydicom-data 1.0.0"
+
+
+def _of_pydicom() -> Source:
+    from pydicom.data import get_testdata_file
+
+    names = (*TRAINED, *HELD, *MEASURED)
+    found = {name: get_testdata_file(name, download=False) for name in names}
+    places = {name: path for name, path in found.items() if isinstance(path, str)}
+    if len(places) < len(names):
+        raise UsageError(
+            "no-scans",
+            "There are no scans to train on: no folder is named, and the package pydicom-data is not installed.",
+            "Name a folder with --data DIR, or: pip install pydicom-data==1.0.0",
+        )
+    training = SetSpec(
+        [
+            ScanSpec(places[name], split, f"pydicom-{name}", "CT", _LICENCE, _ORIGIN, {site: _EVERY})
+            for split, scans in (("train", TRAINED), ("val", HELD))
+            for name, site in scans.items()
+        ]
+    )
+    only = next(iter(TRAINED))
+    return Source(
+        "pydicom-data", training, Path("/"), _measured(places, HELD), _measured(places, MEASURED),
+        one_site=f"{TRAINED[only]}, one slice",
+        sites=(TRAINED[only],),
+        series=(only,),
+        elsewhere=tuple(MEASURED.values()),
+        warning=(
+            f"Only the {len(places)} single slices inside pydicom and pydicom-data were at hand, {len(TRAINED)} of them to"
+            " train on. Networks trained so are worth nothing, and no figure here says how good a method is."
+            " Name scans with --data."
+        ),
+    )  # fmt: skip
+
+
+def _measured(places: dict[str, str], scans: dict[str, str]) -> EvaluationSpec:
+    found: Sequence[MeasuredScan] = [
+        MeasuredScan(
+            places[name],
+            "CT",
+            patient=f"pydicom-{name}",
+            sites={site: _EVERY},
+            name=name,
+            licence=_LICENCE,
+            source=_ORIGIN,
+        )
+        for name, site in scans.items()
+    ]
+    return EvaluationSpec(list(found), "/")

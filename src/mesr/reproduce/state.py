@@ -1,0 +1,146 @@
+"""plan.json: what became of every row, so that a second call skips what is done. Written whole, after every row."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from ..errors import InputError
+from ..files import atomic_path
+from .rows import Row
+from .trainings import Training, settings
+
+FORMAT = 1
+
+Status = Literal["planned", "done", "failed", "absent"]
+
+
+@dataclass
+class Trained:
+    """What a training turned out to be.
+
+    Attributes:
+        fingerprint: of the settings it was trained with.
+        weights_id: sha256 of tensors and spec.
+        parameters, multiply_adds: of the network; the latter for one low-resolution pixel at its own scale, or ×2.
+        steps, samples: of this training and those it started from; patches.
+        samples_at: patches at ×2, or at its own scale.
+        minutes: wall clock, likewise.
+        first, last: dB on the slices to validate on, mean over sites, at the first validation and at the end.
+        losses: weight of each term.
+    """
+
+    fingerprint: str
+    weights_id: str
+    parameters: int
+    multiply_adds: float
+    steps: int
+    samples: int
+    samples_at: int
+    minutes: float
+    first: float
+    last: float
+    losses: dict[str, float] = field(default_factory=dict)
+
+
+@dataclass
+class Fate:
+    """What became of a row.
+
+    Attributes:
+        status: "absent" for a row that this budget does not train.
+        fingerprint: of all that decides its result (`fingerprint`).
+        weights_id, commit: of what was measured, and of the code that measured it.
+        code, sentence: of the error that ended it.
+    """
+
+    status: Status = "planned"
+    fingerprint: str = ""
+    weights_id: str = ""
+    commit: str = ""
+    code: str = ""
+    sentence: str = ""
+
+
+class State:
+    """plan.json of an output folder.
+
+    Raises:
+        InputError: the file is of another version, or of another budget or other scans.
+    """
+
+    def __init__(self, folder: Path, budget: str, data: str) -> None:
+        self.path = folder / "plan.json"
+        self.budget, self.data = budget, data
+        self.rows: dict[str, Fate] = {}
+        self.trainings: dict[str, Trained] = {}
+        if self.path.exists():
+            self._read()
+
+    def _read(self) -> None:
+        try:
+            held = json.loads(self.path.read_text(encoding="utf-8"))
+            if held["format"] != FORMAT:
+                raise ValueError
+            self.rows = {key: Fate(**value) for key, value in held["rows"].items()}
+            self.trainings = {key: Trained(**value) for key, value in held["trainings"].items()}
+        except (OSError, ValueError, TypeError, KeyError):
+            raise InputError(
+                "plan-format", "The plan in the output folder is not of this version.",
+                "Choose another output folder.", self.path,
+            ) from None  # fmt: skip
+        if (held["budget"], held["data"]) != (self.budget, self.data):
+            raise InputError(
+                "other-plan",
+                "The output folder holds a reproduction under another budget or from other scans.",
+                "Choose another folder with -o.",
+                self.path,
+            )
+
+    def save(self) -> None:
+        """Write it, atomically."""
+        held = {
+            "format": FORMAT,
+            "budget": self.budget,
+            "data": self.data,
+            "rows": {key: dataclasses.asdict(value) for key, value in self.rows.items()},
+            "trainings": {key: dataclasses.asdict(value) for key, value in self.trainings.items()},
+        }
+        with atomic_path(self.path, force=True) as temporary:
+            temporary.write_text(json.dumps(held, indent=1) + "\n", encoding="utf-8")
+
+    def fate(self, row: Row) -> Fate:
+        """Of a row; a new one where it is another row than the one that ended."""
+        own = fingerprint(row)
+        held = self.rows.get(row.id)
+        if held is None or held.fingerprint != own:
+            held = Fate(fingerprint=own)
+        if row.absent:
+            held = Fate("absent", own, sentence=row.absent)
+        self.rows[row.id] = held
+        return held
+
+    def trained(self, one: Training) -> Trained | None:
+        """Of a training with these very settings; None where there is none."""
+        held = self.trainings.get(one.name)
+        return held if held is not None and held.fingerprint == digest(settings(one)) else None
+
+
+def fingerprint(row: Row) -> str:
+    """sha256 (hex) of a row's trainings and what it is measured at."""
+    about: dict[str, Any] = {
+        "method": row.method,
+        "trainings": [settings(one) for one in row.trainings],
+        "scales": row.scales,
+        "degradation": row.degradation,
+    }
+    return digest(about)
+
+
+def digest(about: Any) -> str:
+    """sha256 (hex) of plain values."""
+    return hashlib.sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()

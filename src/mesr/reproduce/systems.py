@@ -1,0 +1,147 @@
+"""The systems of the paper's Table 2 and those it names elsewhere: one entry each, with the sizes they come in.
+
+A size that is larger than MESR's is reduced for equal terms to 4–6 M parameters, its architecture kept; smaller
+ones stay as published. `tiny` is for smoke runs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from ..models.registry import Spec
+from .budgets import Budget
+
+Terms = Literal["published", "equal"]
+Kind = Literal["fixed", "meta", "own"]
+
+
+@dataclass(frozen=True)
+class System:
+    """One system.
+
+    Attributes:
+        name: in ids and in names of weights.
+        title: in tables.
+        architecture: registered name.
+        kind: "fixed" for one whole scale, "meta" for a meta head, "own" for a network that `mesr` made or that
+            starts from the bicubic image by itself, which equal terms change nothing about.
+        published: arguments of the published size.
+        equal: arguments on equal terms; None where there is no row of its own on equal terms.
+        tiny: arguments in a smoke run.
+        scales: whole scales trained, each a network; empty for one network for every scale.
+        origin: name of the system whose weights it is fine-tuned from with the compound loss.
+        column: of the paper's Table 2.
+        rate: Adam's, as published.
+        as_published: whether there is a row of the published kind.
+        always: whether that row is trained under every budget.
+        sizes: how large it is, in words, by terms.
+    """
+
+    name: str
+    title: str
+    architecture: str
+    kind: Kind
+    published: Mapping[str, Any]
+    equal: Mapping[str, Any] | None
+    tiny: Mapping[str, Any]
+    scales: tuple[int, ...] = ()
+    origin: str = ""
+    column: str = ""
+    rate: float = 1e-4
+    as_published: bool = True
+    always: bool = False
+    sizes: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def after(self) -> System | None:
+        """The system whose weights it is fine-tuned from."""
+        return SYSTEMS[self.origin] if self.origin else None
+
+    def titled(self, terms: Terms, budget: Budget) -> str:
+        """Its title with its size."""
+        known = terms in self.sizes and not budget.tiny
+        return f"{self.title} ({self.sizes[terms]})" if known else self.title
+
+    def spec(self, terms: Terms, budget: Budget, scale: int | None = None) -> Spec:
+        """The architecture and its arguments.
+
+        Args:
+            scale: of a network of one scale.
+        """
+        args: dict[str, Any] = dict(self.published if terms == "published" else self.equal or {})
+        if budget.tiny:
+            args |= self.tiny
+        own = {"scale": scale} if self.kind == "fixed" else {}
+        if terms == "published" or self.kind == "own":
+            return {"name": self.architecture, "args": args | own}
+        name = "equal-fixed" if self.kind == "fixed" else "equal-any"
+        return {"name": name, "args": {"architecture": self.architecture, "args": args} | own}
+
+
+_RDN_B = {"blocks": 16, "layers": 8, "growth": 64}
+_LITE = {"blocks": 16, "features": 64, "residual_scale": 1.0}
+_TINY_RDN = {"blocks": 2, "layers": 2, "growth": 8, "features": 16}
+_TINY_META = {"blocks": 3, "features": 16, "hidden": 32}
+
+SYSTEMS: dict[str, System] = {
+    one.name: one
+    for one in (
+        System("srcnn", "SRCNN", "srcnn", "own", {}, {}, {"features": 16}, (2,)),
+        System("vdsr", "VDSR", "vdsr", "own", {}, {}, {"layers": 6, "features": 16}, (2,)),
+        System("srresnet", "SRResNet", "srresnet", "fixed", {}, {}, {"blocks": 3, "features": 16}, (2,)),
+        System(
+            "srgan", "SRGAN", "srresnet", "fixed", {}, {}, {"blocks": 3, "features": 16}, (2,), "srresnet", "SRGAN"
+        ),
+        System(
+            "edsr", "EDSR", "edsr", "fixed", {}, {"blocks": 32, "features": 88}, {"blocks": 4, "features": 20},
+            (2,), column="EDSR", sizes={"published": "32 × 256", "equal": "32 × 88 for 32 × 256"},
+        ),
+        System(
+            "edsr-16x64", "EDSR 16 × 64", "edsr", "fixed", _LITE, _LITE, {"blocks": 3, "features": 16}, (2, 3, 4)
+        ),
+        System(
+            "rdn", "RDN-A", "rdn", "fixed", {}, {}, _TINY_RDN, (2,), column="RDN",
+            sizes={"equal": "A for B"},
+        ),
+        System("rdn-b", "RDN-B", "rdn", "fixed", _RDN_B, None, _TINY_RDN, (2,), column="RDN"),
+        System(
+            "srdensenet", "SRDenseNet", "srdensenet", "fixed", {}, {},
+            {"blocks": 2, "layers": 3, "growth": 8, "bottleneck": 16}, (2,), column="SRDenseNet",
+        ),
+        System(
+            "rrdb", "ESRGAN's generator, L1", "rrdb", "fixed", {}, {"blocks": 7},
+            {"blocks": 1, "features": 16, "growth": 8}, (2,), sizes={"published": "23 blocks", "equal": "7 blocks for 23"},
+        ),
+        System(
+            "esrgan", "ESRGAN", "rrdb", "fixed", {}, {"blocks": 7}, {"blocks": 1, "features": 16, "growth": 8},
+            (2,), "rrdb", sizes={"published": "23 blocks", "equal": "7 blocks for 23"},
+        ),
+        System("meta-rdn", "MetaRDN-A", "meta-rdn", "meta", {}, {}, _TINY_RDN | {"hidden": 32}, column="MetaRDN"),
+        System("meta-rdn-b", "MetaRDN-B", "meta-rdn", "meta", _RDN_B, None, _TINY_RDN | {"hidden": 32}),
+        System("miassr", "MIASSR, first stage (L1)", "miassr", "meta", {}, {}, _TINY_META),
+        System("miassr-gan", "MIASSR", "miassr", "meta", {}, {}, _TINY_META, (), "miassr", "MIASSR"),
+        System("mesr-lite", "mesr-lite (L1)", "mesr", "own", {}, {"blocks": 16}, _TINY_META, as_published=False),
+        System(
+            "mesr", "MESR (L1)", "mesr", "own", {}, {"blocks": 64}, _TINY_META | {"blocks": 4}, column="Ours",
+            as_published=False,
+        ),
+        System(
+            "mesr-compound", "MESR (compound)", "mesr", "own", {}, {"blocks": 64}, _TINY_META | {"blocks": 4}, (),
+            "mesr", "Ours", as_published=False,
+        ),
+        System(
+            "mesr-paper", "MESR as printed (L1)", "mesr-paper", "own", {"blocks": 64}, None, _TINY_META | {"blocks": 4},
+            column="Ours", rate=4e-4, always=True,
+        ),
+        System(
+            "mesr-paper-compound", "MESR as printed (compound)", "mesr-paper", "own", {"blocks": 64}, None,
+            _TINY_META | {"blocks": 4}, (), "mesr-paper", "Ours", rate=4e-4, always=True,
+        ),
+    )
+}  # fmt: skip
+"""By name, in the order of the tables: Table 2's, the paper's own last."""
+
+UNTRAINED = ("nearest", "bilinear", "bicubic", "bspline3", "bspline5", "sinc", "backprojection")
+"""Interpolators and back-projection, by the names they are loaded by."""

@@ -1,0 +1,55 @@
+"""Native resolution: a made-up phantom's inserts are found, and its figures are those it was made with."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from mesr.reproduce import as_is
+from mesr.reproduce.as_is import INSERT_MM, INSERTS, RADIUS_MM, Finding
+from mesr.volume import FloatImage
+
+SPACING = (0.8, 0.8)
+MEANS = {"air": -1000.0, "Teflon": 990.0, "Delrin": 340.0, "acrylic": 120.0, "polystyrene": -35.0, "LDPE": -100.0, "PMP": -200.0}  # fmt: skip
+
+
+FINER = 4
+
+
+def _phantom(noise: float = 0.0) -> FloatImage:
+    """A body of 200 mm at 80 HU, off the middle, with its inserts; a pixel is the mean of its area."""
+    fine = 288 * FINER
+    rows, columns = (
+        (n + 0.5) * spacing / FINER for n, spacing in zip(np.indices((fine, fine)), SPACING, strict=True)
+    )
+    middle = (118.4, 112.8)
+    image = np.full((fine, fine), -1000.0)
+    image[np.hypot(rows - middle[0], columns - middle[1]) <= 100] = 80.0
+    for name, angle in INSERTS.items():
+        place = (
+            middle[0] + RADIUS_MM * np.sin(np.radians(angle)),
+            middle[1] + RADIUS_MM * np.cos(np.radians(angle)),
+        )
+        image[np.hypot(rows - place[0], columns - place[1]) <= INSERT_MM] = MEANS[name]
+    image = image.reshape(288, FINER, 288, FINER).mean(axis=(1, 3))
+    return np.asarray(image + np.random.default_rng(0).normal(0, noise, image.shape), dtype=np.float32)
+
+
+def test_the_inserts_of_a_phantom_off_the_middle_are_found() -> None:
+    assert as_is.insert_means(_phantom(), SPACING) == pytest.approx(MEANS, abs=1.0)
+
+
+def test_noise_and_sharpness_are_told() -> None:
+    figures = as_is.phantom_figures(_phantom(20.0), SPACING)
+    assert figures["noise"] == pytest.approx(20.0, rel=0.1)
+    # A square pixel's own, 0.6 of a line pair, is the most there can be.
+    assert figures["MTF50, strong contrast"] == pytest.approx(0.6 / SPACING[0], rel=0.15)
+
+
+def test_findings_come_back_from_their_file(tmp_path: Path) -> None:
+    found = [Finding("phantom", "sinc", "id", "noise", 12.5)]
+    as_is.write(found, tmp_path / "native.csv")
+    assert as_is.read(tmp_path / "native.csv") == found
+    assert as_is.read(tmp_path / "none.csv") == []

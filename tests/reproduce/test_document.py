@@ -1,0 +1,128 @@
+"""The page from made-up measurements: the paper's figures beside ours, and none that is not measured."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from measurements import row as result
+from small_source import BRIEF, small_source
+
+from mesr.degrade import recipe, text_of
+from mesr.reproduce import comparison
+from mesr.reproduce.as_is import Finding
+from mesr.reproduce.document import document
+from mesr.reproduce.measured import Measured, interval, millions, population, spread
+from mesr.reproduce.plan import EQUAL, EXPERIMENTS, plan
+from mesr.reproduce.state import State
+from mesr.reproduce.trainings import Setting
+from mesr.results import ResultsFile
+from mesr.tables import Difference, Mean
+
+
+@pytest.fixture
+def setting(tmp_path: Path) -> Setting:
+    return Setting(BRIEF, small_source(tmp_path / "scans"), "vgg19")
+
+
+def _page(setting: Setting, out: Path, gains: dict[str, float]) -> str:
+    """The page where every named row of Table 2 is so many dB better than 40 on two slices."""
+    rows = [row for row in plan(["table2"], setting) if row.group == EQUAL]
+    state = State(out, "smoke", "scans")
+    file = ResultsFile(out / "results.csv")
+    for row in rows:
+        fate = state.fate(row)
+        if row.id not in gains:
+            continue
+        fate.status, fate.weights_id, fate.commit = "done", f"id of {row.method}", "0123456789ab"
+        for number in (1, 2):
+            file.add(
+                result(model=row.method, slice=number, data_sha256=str(number), psnr=40.0 + gains[row.id])
+            )
+    return document(out / "results.md", setting, rows, Measured(out, state))
+
+
+def test_our_figures_stand_beside_the_papers(setting: Setting, tmp_path: Path) -> None:
+    gains = {"table2/on-equal-terms/bicubic": 0.0, "table2/on-equal-terms/smoke-mesr": 1.5}
+    text = _page(setting, tmp_path / "out", gains)
+    (bicubic,) = [
+        line
+        for line in text.splitlines()
+        if line.startswith("| bicubic") and "25.51" in line and "40.00" in line
+    ]
+    assert "+1.50" in bicubic
+    (mesr,) = [line for line in text.splitlines() if line.startswith("| MESR (L1)") and "37.59" in line]
+    assert "41.50 ± 0.00" in mesr
+    assert "2 slices of one patient" in text
+    assert "CC BY 4.0" in text
+
+
+def test_what_is_not_measured_has_no_figure(setting: Setting, tmp_path: Path) -> None:
+    text = _page(setting, tmp_path / "out", {})
+    assert "Nothing is measured yet." in text
+    assert "`table2/on-equal-terms/smoke-mesr`" in text
+    assert not [line for line in text.splitlines() if line.startswith("| MESR (L1)")]
+
+
+def test_a_measurement_of_other_weights_or_code_is_not_shown(setting: Setting, tmp_path: Path) -> None:
+    rows = plan(["table2"], setting)
+    state = State(tmp_path / "out", "smoke", "scans")
+    (bicubic, *_) = [row for row in rows if row.system == "bicubic"]
+    fate = state.fate(bicubic)
+    fate.status, fate.weights_id, fate.commit = "done", "id of bicubic", "new"
+    file = ResultsFile(tmp_path / "out" / "results.csv")
+    file.add(result(model="bicubic", commit="old"))
+    measured = Measured(tmp_path / "out", state)
+    assert measured.of(bicubic) == []
+    file.add(result(model="bicubic", commit="new"))
+    assert len(Measured(tmp_path / "out", state).of(bicubic)) == 1
+
+
+def test_figures_without_a_truth_are_told_with_their_units(setting: Setting, tmp_path: Path) -> None:
+    found = [
+        Finding("phantom", method, "w", measure, value)
+        for method, value in (("as it is", 0.5), ("sinc", 0.25))
+        for measure in ("noise", "MTF50, strong contrast")
+    ]
+    state = State(tmp_path / "out", "smoke", "scans")
+    text = document(tmp_path / "out" / "r.md", setting, [], Measured(tmp_path / "out", state), found)
+    assert "noise, HU" in text
+    assert "MTF50, strong contrast, lp/mm" in text
+    assert "0.250" in text
+
+
+def test_cells_say_spread_interval_and_population() -> None:
+    assert spread(Mean(37.591, 1.158, 12, 6), 2) == "37.59 ± 1.16"
+    assert spread(None, 2) == "–"
+    assert interval(Difference(0.754, 0.61, 0.9, 12, 6, "")) == "+0.75 [+0.61, +0.90]"
+    assert (
+        population([result(slice=1, patient="a"), result(slice=2, patient="b")]) == "2 slices of 2 patients"
+    )
+    assert (millions(5_147_000), millions(26_000)) == ("5.1 M", "0.026 M")
+
+
+def test_every_experiment_has_its_section_and_every_row_its_line(setting: Setting, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    rows, state = plan(EXPERIMENTS, setting), State(out, "smoke", "scans")
+    file = ResultsFile(out / "results.csv")
+    for row in rows:
+        fate = state.fate(row)
+        if row.absent:
+            continue
+        fate.status, fate.weights_id, fate.commit = "done", f"id of {row.method}", "0123456789ab"
+        for scale in row.scales:
+            place = {"scale": scale, "degradation": text_of(recipe(row.degradation))}
+            file.add(result(model=row.method, **place))
+    text = document(out / "results.md", setting, rows, Measured(out, state))
+    headings = [line for line in text.splitlines() if line.startswith("## ")]
+    for wanted in ("Table 1", "Table 2", "Table 3", "Ablations", "Robustness"):
+        assert any(wanted in line for line in headings)
+    assert "## Missing" not in text
+    assert [row.title for row in rows if row.title not in text] == []
+
+
+def test_table_1_has_the_papers_spread_beside_ours(setting: Setting, tmp_path: Path) -> None:
+    rows = plan(["table1"], setting)
+    text = comparison.table1(rows, Measured(tmp_path, State(tmp_path, "smoke", "scans")))
+    assert "37.59 ± 1.16" in text
+    assert "0.0152 ± 0.0014" in text

@@ -1,0 +1,96 @@
+"""The plan: every system of the paper has a row, on equal terms nothing but the network differs."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, replace
+from pathlib import Path
+
+import pytest
+from small_source import small_source
+
+from mesr.reproduce.budgets import BUDGETS
+from mesr.reproduce.paper import paper
+from mesr.reproduce.plan import EQUAL, EXPERIMENTS, PUBLISHED, plan
+from mesr.reproduce.rows import Row
+from mesr.reproduce.systems import SYSTEMS, UNTRAINED
+from mesr.reproduce.trainings import Setting, network_cost
+
+
+@pytest.fixture
+def setting(tmp_path: Path) -> Setting:
+    return Setting(BUDGETS["cpu"], small_source(tmp_path), "vgg19")
+
+
+def _table2(setting: Setting, group: str) -> list[Row]:
+    return [row for row in plan(["table2"], setting) if row.group == group]
+
+
+def test_every_system_of_the_papers_table_2_has_a_row_in_both_parts(setting: Setting) -> None:
+    for group in (EQUAL, PUBLISHED):
+        assert paper()["table2"].keys() <= {row.column for row in _table2(setting, group)}
+
+
+def test_every_system_and_untrained_method_has_a_row_at_twice(setting: Setting) -> None:
+    at_two = {row.system for row in plan(["table2"], setting) if "2" in row.scales}
+    assert {*SYSTEMS, *UNTRAINED} <= at_two
+
+
+@pytest.mark.parametrize("name", sorted(BUDGETS))
+def test_ids_are_unique(setting: Setting, name: str) -> None:
+    ids = [row.id for row in plan(EXPERIMENTS, setting._replace(budget=BUDGETS[name]))]
+    assert len(ids) == len(set(ids))
+
+
+@pytest.mark.parametrize("name", sorted(BUDGETS))
+def test_a_name_stands_for_one_training(setting: Setting, name: str) -> None:
+    known: dict[str, object] = {}
+    for row in plan(EXPERIMENTS, setting._replace(budget=BUDGETS[name])):
+        for training in () if row.absent else row.trainings:
+            for one in training.chain():
+                assert known.setdefault(one.name, one) == one
+                assert one.name.startswith(f"{name}-")
+
+
+def test_on_equal_terms_only_network_and_scales_differ(setting: Setting) -> None:
+    seen = set()
+    for row in _table2(setting, EQUAL):
+        for training in row.trainings:
+            first = next(training.chain()).config
+            free = replace(first, name="", model=type(first.model)(), validation=type(first.validation)())
+            free.sampling = replace(free.sampling, scales=[])
+            seen.add(str(asdict(free)))
+    assert len(seen) == 1
+
+
+def test_reduced_systems_have_four_to_six_million_parameters(setting: Setting) -> None:
+    for row in _table2(setting, EQUAL):
+        for one in row.trainings:
+            size, system = network_cost(one).parameters, SYSTEMS[row.system]
+            assert size <= 6e6
+            assert size >= 4e6 or system.equal == system.published or system.name == "mesr-lite"
+
+
+def test_published_giants_are_trained_on_a_gpu_only(setting: Setting) -> None:
+    absent = {row.system for row in _table2(setting, PUBLISHED) if row.absent}
+    assert {"edsr", "rdn-b", "esrgan"} <= absent
+    gpu = setting._replace(budget=BUDGETS["gpu"])
+    assert not any(row.absent for row in plan(EXPERIMENTS, gpu))
+
+
+def test_a_compound_network_starts_from_its_l1_weights(setting: Setting) -> None:
+    (row,) = [row for row in _table2(setting, EQUAL) if row.system == "mesr-compound"]
+    first, last = row.trainings[0].chain()
+    assert first.name == "cpu-mesr"
+    assert last.config.losses.keys() == {"l1", "perceptual", "adversarial"}
+    assert last.samples == (BUDGETS["cpu"].steps + BUDGETS["cpu"].tuning) * BUDGETS["cpu"].batch
+
+
+def test_a_smoke_run_trains_200_steps_and_never_looks_at_the_test_set() -> None:
+    smoke = BUDGETS["smoke"]
+    assert min(smoke.steps, smoke.tuning, smoke.ablation) >= 200
+    assert smoke.split == "val"
+
+
+def test_table_3_is_trained_on_one_site_alone(setting: Setting) -> None:
+    trained = [row.trainings[0].config.sampling for row in plan(["table3"], setting) if row.trainings]
+    assert {(*one.sites, *one.series) for one in trained} == {("pelvis", "train")}

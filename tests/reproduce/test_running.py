@@ -1,0 +1,132 @@
+"""Running: rows are trained, measured, skipped when done, gone on with when stopped, and reported when they fail."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from small_source import BRIEF, small_source
+
+from mesr.errors import InputError
+from mesr.reproduce import chosen, publish, running
+from mesr.reproduce.rows import Row, untrained
+from mesr.reproduce.running import Runner, Telling, progress
+from mesr.reproduce.state import State
+from mesr.reproduce.trainings import Setting
+from mesr.results import read_results
+
+SYSTEMS = ("bicubic", "srcnn", "mesr")
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Setting, Path]:
+    """Two systems of Table 2 and bicubic, trained for a few steps and measured."""
+    folder = tmp_path_factory.mktemp("reproduce")
+    setting = Setting(BRIEF, small_source(folder / "scans"), "vgg19")
+    runner = _runner(setting, folder / "out")
+    fates = runner.run(_rows(runner))
+    assert {fate.status for fate in fates.values()} == {"done", "absent"}
+    return setting, folder / "out"
+
+
+def _runner(setting: Setting, out: Path) -> Runner:
+    return Runner(setting, out, device="cpu", threads=1, telling=Telling(lambda _: None))
+
+
+def _rows(runner: Runner) -> list[Row]:
+    return chosen(["table2"], runner, SYSTEMS)
+
+
+def test_weights_measurements_and_the_state_are_on_disk(finished: tuple[Setting, Path]) -> None:
+    setting, out = finished
+    results = read_results(out / "results.csv")
+    assert {row.model for row in results} == {"bicubic", "smoke-srcnn-x2", "smoke-mesr"}
+    assert {row.scale for row in results if row.model == "smoke-mesr"} == {"2", "2.5"}
+    trained = State(out, "smoke", setting.source.name).trainings
+    assert trained["smoke-mesr"].steps == BRIEF.steps
+    assert trained["smoke-mesr"].parameters > trained["smoke-srcnn-x2"].parameters > 0
+
+
+def test_a_second_call_does_nothing_again(
+    finished: tuple[Setting, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    setting, out = finished
+
+    def refuse(*_: Any, **__: Any) -> None:
+        raise AssertionError("it was done already")
+
+    monkeypatch.setattr(running, "train", refuse)
+    monkeypatch.setattr(running.evaluate, "run", refuse)
+    runner = _runner(setting, out)
+    assert "failed" not in {fate.status for fate in runner.run(_rows(runner)).values()}
+
+
+def test_a_row_that_fails_is_reported_and_stops_no_other(tmp_path: Path) -> None:
+    setting = Setting(BRIEF, small_source(tmp_path / "scans"), "vgg19")
+    rows = [untrained("table2", "part", name) for name in ("no-such-method", "bicubic")]
+    told: list[str] = []
+    fates = Runner(setting, tmp_path / "out", telling=Telling(told.append)).run(rows)
+    assert [fates[row.id].status for row in rows] == ["failed", "done"]
+    assert fates[rows[0].id].code == "no-weights"
+    assert any("no-weights" in line for line in told)
+
+
+def test_an_interrupted_call_is_gone_on_with(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    setting = Setting(BRIEF, small_source(tmp_path / "scans"), "vgg19")
+    rows = [untrained("table2", "part", name) for name in ("bicubic", "sinc")]
+    real = running.evaluate.run
+
+    def stopped(models: list[str], *rest: Any, **named: Any) -> Any:
+        if models == ["sinc"]:
+            raise KeyboardInterrupt
+        return real(models, *rest, **named)
+
+    monkeypatch.setattr(running.evaluate, "run", stopped)
+    with pytest.raises(KeyboardInterrupt):
+        _runner(setting, tmp_path / "out").run(rows)
+    held = State(tmp_path / "out", "smoke", "scans").rows
+    assert [held[row.id].status for row in rows] == ["done", "planned"]
+    monkeypatch.setattr(running.evaluate, "run", real)
+    assert _runner(setting, tmp_path / "out").run(rows)[rows[1].id].status == "done"
+
+
+def test_a_folder_of_another_budget_is_refused(finished: tuple[Setting, Path]) -> None:
+    with pytest.raises(InputError, match="another budget"):
+        State(finished[1], "gpu", "scans")
+
+
+def test_the_page_of_a_smoke_run_says_that_it_is_one(finished: tuple[Setting, Path], tmp_path: Path) -> None:
+    setting, out = finished
+    page = tmp_path / "results.md"
+    publish(["table2"], _runner(setting, out), page, drawing=False)
+    text = page.read_text(encoding="utf-8")
+    assert "smoke run" in text
+    assert "| MESR (L1)" in text
+    assert "not trained here" in text
+    assert "1 slice of one patient" in text
+
+
+def test_the_plots_are_drawn_beside_the_page_and_found_again(
+    finished: tuple[Setting, Path], tmp_path: Path
+) -> None:
+    setting, out = finished
+    runner = _runner(setting, out)
+    publish(["table2", "figures"], runner, tmp_path / "results.md", drawing=True)
+    publish(["table2"], runner, tmp_path / "results.md", drawing=False)
+    text = (tmp_path / "results.md").read_text(encoding="utf-8")
+    assert "](results/psnr-parameters.png)" in text
+    assert (tmp_path / "results" / "pelvis-x2.png").is_file()
+
+
+def test_progress_is_the_mean_over_sites_at_the_first_and_the_last_validation(tmp_path: Path) -> None:
+    lines = [
+        "step,quantity,value",
+        "2,psnr a ×2,30",
+        "2,psnr b ×2,40",
+        "2,loss,1",
+        "4,psnr a ×2,31",
+        "4,psnr b ×2,43",
+    ]
+    (tmp_path / "log.csv").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    assert progress(tmp_path / "log.csv") == (35.0, 37.0)

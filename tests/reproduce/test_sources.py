@@ -1,0 +1,67 @@
+"""Where scans come from: a folder that is described, or the package that carries some."""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+
+import pytest
+from conftest import require
+from small_source import small_source
+
+from mesr.data import load_slices
+from mesr.errors import UsageError
+from mesr.prepare import assert_split, prepare
+from mesr.reproduce import sources
+from mesr.reproduce.simulated import simulate_set
+from mesr.reproduce.sources import limited, source
+from mesr.testset import subjects
+
+
+def test_a_folder_that_nothing_describes_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sources, "CONFIGS", tmp_path / "nowhere")
+    with pytest.raises(UsageError, match=r"scans\.yaml"):
+        source(tmp_path)
+
+
+def test_without_scans_and_without_the_package_both_ways_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pydicom.data.get_testdata_file", lambda *_, **__: None)
+    with pytest.raises(UsageError, match="--data") as caught:
+        source(None)
+    assert "pydicom-data" in str(caught.value)
+
+
+def test_the_packages_scans_are_split_by_patient_and_said_to_be_few() -> None:
+    require("pydicom-data", importlib.util.find_spec("data_store") is not None)
+    found = source(None)
+    assert_split(found.training)
+    held = {one.path for one in found.training.scans if one.split == "val"}
+    assert {one.path for one in found.val.scans} == held
+    assert not {one.path for one in found.test.scans} & {one.path for one in found.training.scans}
+    assert "worth nothing" in found.warning
+
+
+def test_the_projects_scans_are_those_of_its_configurations(shared_data: Path) -> None:
+    found = source(shared_data)
+    assert found.pelvis == ("pelvis",)
+    assert (found.sites, found.series) == (("pelvis",), ("CCTH-A01",))
+    assert found.elsewhere == ("lung", "liver")
+    assert found.phantom is not None
+
+
+def test_a_limit_keeps_the_middle_slices(tmp_path: Path) -> None:
+    spec = small_source(tmp_path).test
+    assert [one.number for one in subjects(spec)] == sorted(one.number for one in subjects(spec))
+    assert len(list(subjects(limited(spec, 1)))) == 1
+    assert limited(spec, 0) is spec
+
+
+def test_simulated_scans_lie_beside_the_slices_they_were_made_from(tmp_path: Path) -> None:
+    small = small_source(tmp_path / "scans")
+    prepare(small.training, small.root, tmp_path / "set")
+    simulate_set(tmp_path / "set", tmp_path / "pairs", "cbct:views=12:element_mm=2", count=1)
+    for split in ("train", "val"):
+        (one,) = load_slices(tmp_path / "pairs", split, ["CT"])
+        assert one.paired is not None
+        assert one.paired.shape == one.values.shape
+        assert (one.paired != one.values).mean() > 0.5

@@ -1,0 +1,74 @@
+"""A run's state with a network that keeps counts beside its weights: batch norm."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import model_questions as helpers
+import pytest
+import torch
+
+from mesr.checkpoint import Run, grow
+from mesr.errors import WeightsError
+from mesr.grid import Axis, Grid
+from mesr.models import build
+from mesr.models import weights as weights_files
+from mesr.models.weights import Card
+from mesr.optimiser import make_optimiser
+from mesr.recipe import TrainConfig
+
+SPEC = {"name": "srresnet", "args": {"blocks": 1, "features": 8}}
+COUNT, MEAN = "body.norm.num_batches_tracked", "body.norm.running_mean"
+
+
+def _run(out: Path, steps: int) -> Run:
+    config = TrainConfig(steps=10)
+    config.optimiser.ema = 0.5
+    torch.manual_seed(0)
+    model = build(SPEC)
+    run = Run(model, make_optimiser(model, config.optimiser), out, config)
+    axis = Axis.sized(8, 16)
+    for _ in range(steps):
+        run.optimiser.zero_grad()
+        model(torch.rand(2, 1, 8, 8), Grid.plane(axis, axis)).mean().backward()
+        run.optimiser.step()
+        run.advance()
+    return run
+
+
+def test_counts_are_copied_and_statistics_averaged(tmp_path: Path) -> None:
+    run = _run(tmp_path, 3)
+    held = run.model.state_dict()
+    assert run.average[COUNT] == held[COUNT] == 3
+    assert run.average[COUNT].dtype == torch.int64
+    assert not torch.equal(run.average[MEAN], held[MEAN])
+    with run.averaged():
+        assert torch.equal(run.model.state_dict()[MEAN], run.average[MEAN])
+
+
+def test_a_resumed_run_has_its_counts(tmp_path: Path) -> None:
+    first = _run(tmp_path, 3)
+    first.save()
+    again = _run(tmp_path, 0)
+    again.resume()
+    for key, value in first.average.items():
+        assert torch.equal(again.average[key], value), key
+        assert again.average[key].dtype == value.dtype
+
+
+@pytest.mark.parametrize("half", [False, True])
+def test_a_weights_file_keeps_counts_whole(tmp_path: Path, half: bool) -> None:
+    """In float16 a count beyond 65,504 would be infinite."""
+    model = build(SPEC)
+    tensors = model.state_dict() | {COUNT: torch.tensor(100_001)}
+    weights_files.save(tmp_path / "a.safetensors", "a", SPEC, tensors, {}, half=half)
+    again, _ = weights_files.load(tmp_path / "a.safetensors")
+    assert again.state_dict()[COUNT] == 100_001
+    assert again.state_dict()[MEAN].dtype == torch.float32
+
+
+def test_only_blocks_that_can_be_identities_are_added() -> None:
+    name, args = next(one for one in helpers.SYSTEMS if one[0] == "rrdb")
+    small, deep = (build({"name": name, "args": args | {"blocks": blocks}}) for blocks in (1, 2))
+    with pytest.raises(WeightsError, match="do not fit"):
+        grow(deep, (small, Card("small", {}, "", {})))

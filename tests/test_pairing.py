@@ -1,0 +1,296 @@
+"""CBCT and CT of one patient to a paired training set, and what becomes of it in training."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import phantoms
+import pytest
+import torch
+from pydicom import Dataset
+from scans import dicom_series
+from typer.testing import CliRunner
+from volumes import volume
+
+pytest.importorskip("SimpleITK", reason="needs SimpleITK")
+
+from mesr import io
+from mesr.alignment import Rigid
+from mesr.cli import app
+from mesr.data import PatchSampler, SamplingConfig, TrainingSlice, load_slices, read_manifest
+from mesr.degrade import ConeBeam
+from mesr.errors import InputError, UsageError
+from mesr.geometry import Geometry
+from mesr.models import weights
+from mesr.paired import PairingConfig, field_of_view, plane_grid
+from mesr.pairing import prepare_pairs, stored
+from mesr.patients import cohort
+from mesr.recipe import ModelConfig, TrainConfig, ValidationConfig
+from mesr.train import train
+
+PLACE = phantoms.geometry((8, 76, 80))
+AS_PLACED = PairingConfig(register="none")
+
+
+def noisy(values: np.ndarray, seed: int = 9) -> np.ndarray:
+    """A scan as a worse scanner with another zero sees it."""
+    return np.asarray(values + 30 + np.random.default_rng(seed).normal(0, 25, values.shape), np.float32)
+
+
+def patient(
+    folder: Path, seed: int = 0, suffix: str = ".mha", other: int | None = None, place: Geometry = PLACE
+) -> Path:
+    """A folder with `ct` and `cbct`, of two people where `other` is given."""
+    folder.mkdir(parents=True)
+    ct, _ = phantoms.body(seed, place)
+    seen, _ = phantoms.body(seed if other is None else other, place)
+    io.write(volume(place, ct), folder / f"ct{suffix}")
+    io.write(volume(place, noisy(seen)), folder / f"cbct{suffix}")
+    return folder
+
+
+def paired_set(folder: Path, config: PairingConfig = AS_PLACED) -> Path:
+    """Two patients' set."""
+    for n in range(2):
+        patient(folder / "in" / f"2PA00{n}", n)
+    prepare_pairs(cohort([folder / "in"], simulated=False), folder / "set", config)
+    return folder / "set"
+
+
+def test_the_synthrad_layout_becomes_a_set_that_training_reads(tmp_path: Path) -> None:
+    patient(tmp_path / "in" / "2PA001", 0, ".nii.gz")
+    patient(tmp_path / "in" / "2THB002", 1)
+    rows = prepare_pairs(cohort([tmp_path / "in"], simulated=False), tmp_path / "set", AS_PLACED)
+    assert [(row.patient, row.status, row.slices) for row in rows] == [
+        ("2PA001", "paired", 8),
+        ("2THB002", "paired", 8),
+    ]
+    assert sorted(row.split for row in rows) == ["train", "val"]
+    series = read_manifest(tmp_path / "set")["series"]
+    assert [one["paired"] for one in series] == ["cbct", "cbct"]
+    found = [*load_slices(tmp_path / "set", "train", ["CT"]), *load_slices(tmp_path / "set", "val", ["CT"])]
+    assert {one.site for one in found} == {"pelvis", "thorax"}
+    for one in found:
+        assert one.paired is not None
+        assert one.paired.shape == one.values.shape
+        assert one.values.dtype == one.paired.dtype == np.int16
+        inside = one.values > -500
+        assert 15 < (one.paired - one.values)[inside].mean() < 45
+        assert 15 < (one.paired - one.values)[inside].std() < 35
+        assert (one.values[[0, -1]] == -1024).all()
+        assert (one.paired[[0, -1]] == -1024).all()
+
+
+def test_a_mask_that_is_given_bounds_the_pairs(tmp_path: Path) -> None:
+    folder = patient(tmp_path / "in" / "a")
+    mask = np.zeros(PLACE.size, np.float32)
+    mask[:, :, :40] = 1
+    io.write(volume(PLACE, mask), folder / "mask.mha")
+    prepare_pairs(cohort([tmp_path / "in"], simulated=False), tmp_path / "set", AS_PLACED)
+    for one in load_slices(tmp_path / "set", "train", ["CT"]):
+        assert one.paired is not None
+        columns = (one.values > -500).any(axis=0)
+        assert columns.any()
+        assert not columns[-20:].any()
+        assert not (one.paired > -500).any(axis=0)[-20:].any()
+
+
+def _filled(values: np.ndarray) -> Callable[[Dataset, int], None]:
+    def edit(data: Dataset, k: int) -> None:
+        data.PixelData = np.clip(np.rint(values[k]) + 1024, 0, 4095).astype("<u2").tobytes()
+
+    return edit
+
+
+def test_two_dicom_series_are_paired_and_nothing_tells_whose_they_are(tmp_path: Path) -> None:
+    values, place = phantoms.body(0, PLACE)
+    common: dict[str, Any] = {"size": place.size, "spacing": place.spacing, "origin": place.origin}
+    folder = tmp_path / "in" / "ZZPHI^MARKER"
+    dicom_series(folder / "ct", **common, edit=_filled(values))
+    dicom_series(folder / "cbct", **common, series="1.2.3.4", edit=_filled(noisy(values)))
+    prepare_pairs(cohort([tmp_path / "in"], simulated=False), tmp_path / "set", AS_PLACED)
+    files = [path for path in (tmp_path / "set").rglob("*") if path.is_file()]
+    assert len(files) == 2 * 8 + 3
+    assert not [
+        path for path in files if "ZZPHI" in str(path.relative_to(tmp_path)) or b"ZZPHI" in path.read_bytes()
+    ]
+    (one,) = read_manifest(tmp_path / "set")["series"]
+    assert one["patient"] == "patient-0000"
+
+
+def test_who_cannot_be_paired_is_refused_with_a_reason_and_the_others_go_on(tmp_path: Path) -> None:
+    patient(tmp_path / "in" / "a", 0)
+    patient(tmp_path / "in" / "b", 1, other=2)
+    (patient(tmp_path / "in" / "c", 3) / "ct.mha").write_bytes(b"nonsense")
+    told: list[str] = []
+    rows = prepare_pairs(
+        cohort([tmp_path / "in"], simulated=False),
+        tmp_path / "set",
+        AS_PLACED,
+        on_patient=lambda r: told.append(str(r)),
+    )
+    assert [(row.status, row.code) for row in rows] == [
+        ("paired", ""),
+        ("refused", "not-registered"),
+        ("refused", "not-metaimage"),
+    ]
+    assert [row.split for row in rows] == ["train", "", ""]
+    assert rows[1].detail_after is not None
+    assert len(told) == 3
+    assert "could not be laid over" in told[1]
+    with (tmp_path / "set" / "quality.csv").open(encoding="utf-8", newline="") as file:
+        table = list(csv.DictReader(file))
+    assert [row["code"] for row in table] == ["", "not-registered", "not-metaimage"]
+    written = json.loads((tmp_path / "set" / "quality.json").read_text(encoding="utf-8"))
+    assert [row["slices"] for row in written["patients"]] == [8, 0, 0]
+    assert not [path for path in (tmp_path / "set").iterdir() if path.name.startswith("0001")]
+
+
+def test_when_all_are_refused_nothing_is_left(tmp_path: Path) -> None:
+    patient(tmp_path / "in" / "b", 1, other=2)
+    with pytest.raises(InputError, match="could be paired") as caught:
+        prepare_pairs(cohort([tmp_path / "in"], simulated=False), tmp_path / "set", AS_PLACED)
+    assert caught.value.code == "no-pairs"
+    assert not (tmp_path / "set").exists()
+
+
+def test_one_scan_under_two_names_is_in_one_split_or_refused(tmp_path: Path) -> None:
+    for name in "ab":
+        patient(tmp_path / "in" / name, 0)
+    with pytest.raises(InputError, match="same slice"):
+        prepare_pairs(cohort([tmp_path / "in"], simulated=False), tmp_path / "set", AS_PLACED)
+
+
+def test_slices_beyond_the_cbct_are_left_out_and_counted(tmp_path: Path) -> None:
+    folder = patient(tmp_path / "in" / "a")
+    values, _ = phantoms.body(0, PLACE)
+    origin = (*PLACE.origin[:2], PLACE.origin[2] + 2 * PLACE.spacing[0])
+    short = replace(PLACE, size=(5, *PLACE.size[1:]), origin=origin)
+    io.write(volume(short, noisy(values)[2:7]), folder / "cbct.mha", force=True)
+    (row,) = prepare_pairs(cohort([tmp_path / "in"], simulated=False), tmp_path / "set", AS_PLACED)
+    assert (row.slices, row.left_out) == (5, 3)
+    assert "3 CT slices left out" in str(row)
+
+
+@pytest.mark.slow
+def test_a_cbct_elsewhere_is_brought_to_the_ct_before_it_is_paired(tmp_path: Path) -> None:
+    place = phantoms.geometry((20, 72, 80))
+    values, _ = phantoms.body(0, place)
+    known = Rigid((1.0, -1.0, 3.0), (12.0, -9.0, 4.0), (0.0, 0.0, 0.0))
+    onto = phantoms.geometry((16, 72, 80))
+    (tmp_path / "in" / "a").mkdir(parents=True)
+    io.write(volume(place, values), tmp_path / "in" / "a" / "ct.mha")
+    io.write(volume(onto, phantoms.cone_beam(values, place, known, onto)), tmp_path / "in" / "a" / "cbct.mha")
+    (row,) = prepare_pairs(cohort([tmp_path / "in"], simulated=False), tmp_path / "set", PairingConfig())
+    centre = np.array([row.centre_x, row.centre_y, row.centre_z], np.float64)
+    expected = known.matrix[:3, :3] @ centre + known.matrix[:3, 3] - centre
+    shift = np.array([row.shift_x, row.shift_y, row.shift_z], np.float64)
+    np.testing.assert_allclose(shift, expected, atol=0.5)
+    assert row.dice_before is not None
+    assert row.dice_after is not None
+    assert row.dice_after > max(0.95, row.dice_before)
+    assert "moved by (" in str(row)
+
+
+def test_a_ct_alone_is_paired_with_a_simulated_scan_of_itself(tmp_path: Path) -> None:
+    place = phantoms.geometry((3, 76, 80))
+    values, _ = phantoms.body(0, place)
+    io.write(volume(place, values), tmp_path / "ct.mha")
+    config = PairingConfig(beam=ConeBeam(views=40, element_mm=4.0, photons=1e4))
+    sets = []
+    for name in "ab":
+        (row,) = prepare_pairs(cohort([tmp_path / "ct.mha"], simulated=True), tmp_path / name, config)
+        sets.append(load_slices(tmp_path / name, "train", ["CT"]))
+        assert (row.status, row.slices, row.metric_after) == ("simulated", 3, None)
+    assert read_manifest(tmp_path / "a")["series"][0]["paired"] == "simulated-cbct"
+    for one, two in zip(*sets, strict=True):
+        assert one.paired is not None
+        assert two.paired is not None
+        assert np.array_equal(one.paired, two.paired)
+        inside = one.values > -500
+        assert 5 < np.abs(one.paired - one.values)[inside].mean() < 200
+    assert not np.array_equal(sets[0][0].paired, sets[0][1].paired)
+
+
+def test_the_ct_is_brought_to_384_pixels_but_never_made_finer() -> None:
+    place = Geometry((4, 512, 512), (2.5, 0.9, 0.9))
+    grid = plane_grid(place, 384)
+    assert grid.size_out == (4, 384, 384)
+    assert place.resampled(grid).spacing == pytest.approx((2.5, 1.2, 1.2))
+    assert plane_grid(replace(place, size=(4, 300, 512)), 384).size_out == (4, 225, 384)
+    assert plane_grid(replace(place, size=(4, 200, 300)), 384).is_identity
+    assert plane_grid(place, 0).is_identity
+
+
+def test_values_are_clipped_to_the_window_only_when_asked_for() -> None:
+    values = np.array([[-1500.0, 1800.4, 30.6]], np.float32)
+    body = np.array([[True, True, False]])
+    assert stored(values, body, clip=False).tolist() == [[-1024, 1800, -1024]]
+    assert stored(values, body, clip=True).tolist() == [[-1000, 1000, -1000]]
+
+
+def test_outside_a_cbct_s_cylinder_nothing_was_measured() -> None:
+    values = np.full((4, 9, 9), -1000, np.float32)
+    values[1:, 2:7, 3:6] = 0
+    values[2, 4, 4] = -1000
+    view = field_of_view(values)
+    assert not view[0].any()
+    assert view[2, 4, 4]
+    assert view.sum() == 3 * 5 * 3
+
+
+def test_a_size_too_small_to_pair_is_refused() -> None:
+    with pytest.raises(UsageError, match="pixels or more"):
+        PairingConfig(size=10)
+
+
+def _slices(paired: bool) -> list[TrainingSlice]:
+    values = np.random.default_rng(0).integers(-900, 900, (90, 90)).astype(np.int16)
+    return [
+        TrainingSlice(values, -1000, 1000, "all", 0, "CT", "a", values + np.int16(200) if paired else None)
+    ]
+
+
+@pytest.mark.parametrize("scale", [1.5, 2.0, 3.7])
+def test_low_resolution_comes_from_the_cbct_and_the_truth_from_the_ct(scale: float) -> None:
+    config = SamplingConfig(patch=8, batch=2, scales=[scale])
+    alone, paired = (PatchSampler(_slices(flag), config).batch(5) for flag in (False, True))
+    assert torch.equal(alone.hr, paired.hr)
+    # Shrinking is linear and keeps constants: 200 HU more in the CBCT are 0.1 more in its shrunk form.
+    torch.testing.assert_close(paired.lr, alone.lr + 0.1, atol=1e-5, rtol=0)
+
+
+def test_a_network_trains_and_validates_on_pairs_and_its_card_says_so(tmp_path: Path) -> None:
+    config = TrainConfig(
+        name="tiny", set=str(paired_set(tmp_path)), out=str(tmp_path / "run"), steps=2, threads=1,
+        model=ModelConfig("mesr", {"blocks": 1, "features": 8, "hidden": 16}),
+        validation=ValidationConfig(every=2, scales=[2.0], slices=1),
+    )  # fmt: skip
+    config.sampling.patch, config.sampling.batch, config.sampling.high = 8, 2, 2.0
+    _, card = weights.load(train(config))
+    assert card.about["training"]["degradation"] == "bicubic of cbct"
+
+
+def test_the_command_pairs_and_tells_in_its_exit_code_who_was_refused(tmp_path: Path) -> None:
+    patient(tmp_path / "in" / "a", 0)
+    patient(tmp_path / "in" / "ZZPHI", 1, other=2)
+
+    def run(*arguments: object) -> Any:
+        return CliRunner().invoke(app, ["prepare-pairs", *map(str, arguments)])
+
+    done = run(tmp_path / "in", "-o", tmp_path / "set", "--register", "none")
+    assert done.exit_code == 4, done.output
+    assert "patient-0001: 8 pairs" in done.stdout
+    assert "patient-0000: refused (not-registered)" in done.stdout
+    assert "nothing is kept to validate on" in done.stdout
+    assert "ZZPHI" not in done.output
+    assert run(tmp_path / "in", "-o", tmp_path / "set").exit_code == 3
+    assert run(tmp_path / "in", "-o", tmp_path / "b", "--split", "x").exit_code == 2
+    assert run(tmp_path / "in", "-o", tmp_path / "b", "--beam", "views=3").exit_code == 2
+    assert run(tmp_path / "in", "-o", tmp_path / "b", "--simulate", "--beam", "veiws=3").exit_code == 2

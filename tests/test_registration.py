@@ -1,0 +1,200 @@
+"""Registration: known movements come back, a run repeats, and what cannot be is refused."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import phantoms
+import pytest
+
+pytest.importorskip("SimpleITK", reason="needs SimpleITK")
+
+from mesr import io, itk
+from mesr.alignment import Agreement, Alignment, Placed, Rigid, agreement
+from mesr.deformation import largest_displacement, refine
+from mesr.errors import GeometryInput, InputError
+from mesr.geometry import Geometry
+from mesr.paired import placed
+from mesr.registration import assess, register
+
+CBCT = phantoms.geometry((20, 62, 70), 4.5)
+MOVEMENTS = [
+    Rigid((0.0, 0.0, 0.0), (12.3, -7.7, 9.1), (0.0, 0.0, 0.0)),
+    Rigid((2.0, -3.0, 5.0), (-21.0, 14.0, -6.5), (5.0, -4.0, 3.0)),
+    Rigid((-6.0, 4.0, -8.0), (3.0, 25.0, 10.0), (0.0, 0.0, 0.0)),
+]
+
+
+def off_by(found: Rigid, known: Rigid, cbct: Placed) -> tuple[float, float]:
+    """The mean distance, mm, between where the two take the body, and the angle between them in degrees."""
+    points = np.argwhere(cbct.body)[::97] @ cbct.geometry.affine[:3, :3].T + cbct.geometry.affine[:3, 3]
+    places = [points @ one.matrix[:3, :3].T + one.matrix[:3, 3] for one in (found, known)]
+    turned = found.matrix[:3, :3] @ known.matrix[:3, :3].T
+    angle = np.degrees(np.arccos(min(1.0, (np.trace(turned) - 1) / 2)))
+    return float(np.linalg.norm(places[0] - places[1], axis=1).mean()), float(angle)
+
+
+def seen(moved: Rigid, onto: Geometry = CBCT, seed: int = 0) -> Placed:
+    """A phantom's CBCT."""
+    return phantoms.placed(phantoms.cone_beam(*phantoms.body(seed), moved, onto, seed), onto, cone_beam=True)
+
+
+@pytest.fixture(name="ct", scope="module")
+def _ct() -> Placed:
+    return phantoms.placed(*phantoms.body(0))
+
+
+@pytest.fixture(name="turned", scope="module")
+def _turned() -> Placed:
+    """The CBCT moved by the second of the movements."""
+    return seen(MOVEMENTS[1])
+
+
+@pytest.fixture(name="found", scope="module")
+def _found(turned: Placed, ct: Placed) -> Alignment:
+    return register(turned, ct)
+
+
+def test_a_known_movement_is_found_to_half_a_millimetre_and_half_a_degree(
+    found: Alignment, turned: Placed
+) -> None:
+    found.check()
+    distance, angle = off_by(found.rigid, MOVEMENTS[1], turned)
+    assert distance < 0.5
+    assert angle < 0.5
+    assert found.after.information > found.before.information
+    assert found.after.detail > found.before.detail
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("known", [MOVEMENTS[0], MOVEMENTS[2]])
+def test_other_movements_are_found_as_well(known: Rigid, ct: Placed) -> None:
+    cbct = seen(known)
+    found = register(cbct, ct)
+    found.check()
+    distance, angle = off_by(found.rigid, known, cbct)
+    assert distance < 0.5
+    assert angle < 0.5
+
+
+def test_scans_whose_files_place_them_far_apart_are_brought_together(turned: Placed, ct: Placed) -> None:
+    place = turned.geometry
+    elsewhere = turned._replace(geometry=replace(place, origin=tuple(x + 400.0 for x in place.origin)))
+    angles, shift, centre = MOVEMENTS[1]
+    known = Rigid(angles, tuple(t - 400.0 for t in shift), tuple(c + 400.0 for c in centre))
+    found = register(elsewhere, ct)
+    distance, angle = off_by(found.rigid, known, elsewhere)
+    assert distance < 0.5
+    assert angle < 0.5
+    assert np.isnan(found.before.information)
+
+
+def test_the_same_seed_gives_the_same_answer_to_the_last_bit(
+    found: Alignment, turned: Placed, ct: Placed
+) -> None:
+    assert register(turned, ct) == found
+
+
+def test_two_patients_are_not_laid_over_each_other(ct: Placed) -> None:
+    found = register(seen(MOVEMENTS[0], seed=1), ct)
+    with pytest.raises(InputError, match="could not be laid over") as caught:
+        found.check()
+    assert caught.value.code == "not-registered"
+
+
+def test_a_ct_too_short_for_the_cbct_is_refused() -> None:
+    short = phantoms.placed(*phantoms.body(0, phantoms.geometry((3, 72, 80))))
+    with pytest.raises(GeometryInput, match="Half of the body") as caught:
+        register(seen(MOVEMENTS[0]), short)
+    assert caught.value.code == "no-overlap"
+
+
+def test_a_file_without_a_spacing_cannot_be_registered(ct: Placed) -> None:
+    nowhere = ct._replace(geometry=replace(ct.geometry, known=False))
+    for function in (register, assess):
+        with pytest.raises(GeometryInput, match="spacing in mm"):
+            function(nowhere, ct)
+
+
+def test_what_is_not_known_is_not_believed() -> None:
+    for agreed in (Agreement(1.0, 0.7, 0.9), Agreement(1.0, 0.9, 0.2), Agreement(1.0, 0.9, float("nan"))):
+        with pytest.raises(InputError):
+            Alignment(MOVEMENTS[0], agreed, agreed).check()
+    good = Agreement(1.0, 0.9, 0.8)
+    Alignment(MOVEMENTS[0], good, good).check()
+
+
+def test_a_movement_is_read_back_as_it_was_given() -> None:
+    for one in MOVEMENTS:
+        np.testing.assert_allclose(np.concatenate(Rigid.of(one.transform)), np.concatenate(one), atol=1e-9)
+        x = np.array([10.0, -20.0, 30.0])
+        np.testing.assert_allclose(
+            one.matrix[:3, :3] @ x + one.matrix[:3, 3], one.transform.TransformPoint(x)
+        )
+
+
+def _bent(place: Geometry, size_mm: float) -> itk.Transform:
+    """A smooth displacement along x, at most `size_mm`."""
+    sitk = itk.simpleitk()
+    k, _, j = np.indices(place.size)
+    field = np.zeros((*place.size, 3))
+    n, m = place.size[0], place.size[2]
+    field[..., 0] = size_mm * np.sin(np.pi * k / (n - 1)) * np.sin(2 * np.pi * j / (m - 1))
+    image = sitk.GetImageFromArray(field, isVector=True)
+    image.CopyInformation(itk.image(np.zeros(place.size, np.float32), place))
+    return sitk.DisplacementFieldTransform(image)
+
+
+def test_a_deformation_that_folds_space_is_refused() -> None:
+    where = np.ones(CBCT.size, np.bool_)
+    assert largest_displacement(_bent(CBCT, 9.0), CBCT, where) == pytest.approx(9.0, abs=0.3)
+    with pytest.raises(InputError, match="folds space") as caught:
+        largest_displacement(_bent(CBCT, 150.0), CBCT, where)
+    assert caught.value.code == "folded"
+
+
+@pytest.mark.slow
+def test_a_deformation_is_followed_where_a_rigid_movement_is_not_enough(ct: Placed) -> None:
+    values = itk.onto(CBCT, itk.image(ct.values, ct.geometry), _bent(CBCT, 9.0), -1000.0)
+    cbct = phantoms.placed(
+        values + np.random.default_rng(0).normal(0, 40, values.shape).astype(np.float32), CBCT
+    )
+    start = assess(cbct, ct)
+    back, followed = refine(cbct, ct, start)
+    assert 4.0 < followed.deformation_mm < 15.0
+    assert followed.after.detail > start.after.detail + 0.1
+    assert followed.after.dice > start.after.dice
+    assert followed.before == start.before
+    assert agreement(cbct, ct, back) == followed.after
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("scan", "known"),
+    [
+        ("train/LungFCP-01-0001", Rigid((3.0, -2.0, 4.0), (14.0, -9.0, 6.0), (0.0, 0.0, 0.0))),
+        ("train/CMB-CRC-MSB-01068", Rigid((-2.0, 1.5, -5.0), (-18.0, 11.0, -12.0), (0.0, 0.0, 0.0))),
+        ("val/KiTS-00072", Rigid((1.0, 1.0, 6.0), (-10.0, 8.0, 4.0), (0.0, 0.0, 0.0))),
+    ],
+)
+def test_a_real_ct_and_its_simulated_cbct_are_laid_over_each_other(
+    scan: str, known: Rigid, shared_data: Path
+) -> None:
+    volume = io.read(shared_data / scan)
+    ct = placed(volume)
+    centre = volume.geometry.position(*((n - 1) / 2 for n in volume.geometry.size))
+    height = min(16, int(0.7 * volume.geometry.size[0] * volume.spacing[0] / 3))
+    onto = phantoms.geometry((height, 150, 190), 2.0)
+    onto = replace(onto, spacing=(3.0, 2.0, 2.0))
+    middle = onto.position(*((n - 1) / 2 for n in onto.size))
+    onto = replace(onto, origin=tuple(np.array(onto.origin) + centre - middle - np.array(known.shift)))
+    known = known._replace(centre=tuple(centre - np.array(known.shift)))
+    values = phantoms.cone_beam(ct.values, ct.geometry, known, onto)
+    cbct = phantoms.placed(values, onto, cone_beam=True)
+    found = register(cbct, ct)
+    found.check()
+    distance, angle = off_by(found.rigid, known, cbct)
+    assert distance < 0.5
+    assert angle < 0.5
