@@ -120,12 +120,14 @@ def _vgg_at_hand() -> str:
 
 def _list(rows: list[Row], runner: Runner) -> None:
     """What would run: a line a row, and the sum."""
-    from rich.table import Table
+    from rich.table import Column, Table
 
     from ..reproduce.estimate import estimates
     from ..reproduce.measured import NONE, millions
 
-    table = Table("row", "system", "state", "parameters", "mult-adds a pixel", "steps", "minutes", box=None)
+    table = Table(Column("row", overflow="fold"), Column("system", overflow="fold"), box=None)
+    for title in ("state", "parameters", "mult-adds a pixel", "steps", "minutes"):
+        table.add_column(title)
     total = 0.0
     for one in estimates(rows, runner.state, runner.device):
         minutes = NONE if one.minutes is None else f"{'>' * one.least}{one.minutes:.1f}"

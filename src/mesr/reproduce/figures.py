@@ -66,6 +66,7 @@ def plots(
         site: whose slices; all where empty.
     """
     own = [row for row in rows if row.group == EQUAL and "2" in row.scales and measured.of(row, "2", site)]
+    own = [row for row in own if len(row.trainings) <= 1]  # At ×2 a family is its first member.
     networks = [row for row in own if row.trainings]
     if not own:
         return []
@@ -130,8 +131,10 @@ def _scatter(
             continue
         own = row.system.startswith("mesr")
         axes.plot(x, mean.mean, "o", color="#d1495b" if own else "#33658a")
-        axes.annotate(name, (x, mean.mean), xytext=(4, 4), textcoords="offset points", fontsize=7)
+        label = axes.annotate(name, (x, mean.mean), xytext=(4, 4), textcoords="offset points", fontsize=7)
+        label.set_in_layout(False)  # Else a long one would squeeze the axes.
     axes.set_xscale("log")
+    axes.margins(x=0.15)
     axes.set_xlabel(across)
     axes.set_ylabel("PSNR, dB")
     axes.set_title(title, fontsize=9)
