@@ -30,6 +30,7 @@ from mesr.losses import (
     critic_loss,
     fetch,
     l1,
+    psnr,
     vgg,
 )
 from mesr.losses.compound import check
@@ -73,6 +74,16 @@ def _saved(path: Path, name: str = "vgg16", kind: str | None = None) -> Vgg:
 def test_l1_is_the_mean_absolute_error() -> None:
     sr, hr = torch.tensor([[[[0.0, 1.0]]]]), torch.tensor([[[[0.5, 0.0]]]])
     assert float(l1(sr, hr)) == 0.75
+
+
+def test_psnr_counts_a_smooth_patch_as_much_as_a_sharp_one() -> None:
+    errors = torch.tensor([0.1, 0.01]).view(2, 1, 1, 1).expand(2, 1, 4, 4).clone().requires_grad_()
+    loss = psnr(errors, torch.zeros(2, 1, 4, 4))
+    assert float(loss.detach()) == pytest.approx((-20 - 40) / 2, abs=0.03)
+    (gradient,) = torch.autograd.grad(loss, errors)
+    gained = (gradient * errors).sum(dim=(1, 2, 3)).detach()  # For the same share of its error taken off.
+    assert float(gained[0]) == pytest.approx(float(gained[1]), rel=0.02)
+    assert float(psnr(torch.zeros(1, 1, 4, 4), torch.zeros(1, 1, 4, 4))) == pytest.approx(-60)
 
 
 def test_terms_join_at_their_step_and_by_degrees() -> None:

@@ -33,7 +33,7 @@ from .data import (
 from .errors import MesrError, UsageError
 from .grid import fraction
 from .inference import resolve_device, use_bf16
-from .losses import Adversary, Compound, Perceptual, l1
+from .losses import Adversary, Compound, Perceptual, pixel
 from .losses.compound import Term, check
 from .metrics import psnr
 from .models import build
@@ -140,7 +140,7 @@ def objective(config: TrainConfig, device: torch.device, bf16: bool) -> tuple[Co
         UsageError: a patch is too small for the perceptual term, or the critic would never learn.
         WeightsError: the perceptual term's network cannot be had.
     """
-    terms: dict[str, Term] = {"l1": l1}
+    terms: dict[str, Term] = {"l1": pixel.l1, "psnr": pixel.psnr}
     adversary = None
     if config.losses.get("perceptual"):
         perceptual = Perceptual.of(config.perceptual, device, bf16=bf16)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from .adversarial import Adversary, CriticConfig, critic_loss
 from .compound import Compound, Ramp
 from .perceptual import Perceptual, PerceptualConfig
-from .pixel import l1
+from .pixel import l1, psnr
 
 __all__ = [
-    "Adversary", "Compound", "CriticConfig", "Perceptual", "PerceptualConfig", "Ramp", "critic_loss", "l1",
+    "Adversary", "Compound", "CriticConfig", "Perceptual", "PerceptualConfig", "Ramp", "critic_loss", "l1", "psnr",
 ]  # fmt: skip

@@ -1,4 +1,4 @@
-"""The pixel term: what every network here begins with."""
+"""The pixel terms: what every network here begins with, and what it may end with."""
 
 from __future__ import annotations
 
@@ -8,3 +8,15 @@ from torch import Tensor
 def l1(sr: Tensor, hr: Tensor) -> Tensor:
     """Mean absolute error, Eq. (8); a scalar from two (N, 1, H, W)."""
     return (sr - hr).abs().mean()
+
+
+FLOOR = 1e-6
+"""Mean squared error below which a patch has nothing more to gain: 60 dB."""
+
+
+def psnr(sr: Tensor, hr: Tensor) -> Tensor:
+    """Minus the PSNR of each patch, in dB at a peak of 1, averaged; a scalar from two (N, 1, H, W).
+
+    What the tables measure: a smooth slice's small errors count as much as a sharp one's large ones.
+    """
+    return 10.0 * ((sr - hr).square().mean(dim=(1, 2, 3)) + FLOOR).log10().mean()
