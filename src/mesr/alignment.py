@@ -21,7 +21,7 @@ from .volume import FloatImage, Mask
 CLIP_HU = (-1000.0, 1200.0)
 """Values beyond are metal or missing and tell nothing of where things are."""
 VOXEL_MM = 4.0
-AROUND = 3
+AROUND = 2
 """Detail is what differs from the mean of so many voxels around, each way in the slice."""
 BINS = 32
 LEAST_VOXELS = 1000
