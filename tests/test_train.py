@@ -256,7 +256,7 @@ def test_a_run_that_diverges_stops_and_leaves_the_checkpoint_alone(
 ) -> None:
     steps = iter(range(100))
     monkeypatch.setattr(
-        "mesr.train.l1", lambda sr, hr: l1(sr, hr) * (1.0 if next(steps) < 6 else float("nan"))
+        "mesr.losses.pixel.l1", lambda sr, hr: l1(sr, hr) * (1.0 if next(steps) < 6 else float("nan"))
     )
     with pytest.raises(MesrError) as stopped:
         train(_config(root, tmp_path / "run", checkpoint_minutes=0.0), _silent)
