@@ -35,7 +35,11 @@ def library() -> ctypes.CDLL | None:
         return None
     try:
         return _declared(ctypes.CDLL(str(_built(compiler))))
-    except (OSError, subprocess.SubprocessError) as error:
+    except (
+        OSError,
+        RuntimeError,
+        subprocess.SubprocessError,
+    ) as error:  # RuntimeError: a user without a home.
         _log.info(
             "The fast convolution could not be built (%s); PyTorch's own is used.", type(error).__name__
         )

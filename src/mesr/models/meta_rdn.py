@@ -6,18 +6,13 @@ corner-aligned; the head's perceptron has one input more than the published one,
 
 from __future__ import annotations
 
-from torch import Tensor
-
-from ..grid import Grid
-from .contract import AnyScale, Encoded, SuperResolver
-from .convolution import ImageConv, channels_last
-from .meta_head import MetaHead, reach
 from .rdn import ResidualDenseBody
 from .registry import register
+from .under_head import UnderHead
 
 
 @register("meta-rdn")
-class MetaRdn(SuperResolver):
+class MetaRdn(UnderHead):
     """MetaRDN on RDN-A; on RDN-B with 16 blocks of 8 layers and growth 64, as its authors trained it.
 
     Args:
@@ -35,17 +30,4 @@ class MetaRdn(SuperResolver):
         hidden: int = 256,
         max_scale: float = 4.0,
     ) -> None:
-        super().__init__()
-        self.scales = AnyScale(1.0, max_scale)
-        self.stem = ImageConv(1, features)
-        self.body = channels_last(ResidualDenseBody(blocks, layers, growth, features))
-        self.head = MetaHead(features, hidden, "corner")
-        self.receptive_field = 1 + self.body.radius + reach("corner")
-
-    def encode(self, lr: Tensor) -> Encoded:
-        return Encoded(lr, self.body(self.stem(lr)))
-
-    def decode(self, encoded: Encoded, grid: Grid) -> Tensor:
-        assert encoded.features is not None
-        image: Tensor = self.head(encoded.features, grid.rows, grid.columns)
-        return image
+        super().__init__(ResidualDenseBody(blocks, layers, growth, features), features, hidden, max_scale)

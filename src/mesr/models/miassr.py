@@ -6,18 +6,13 @@ from the first's weights.
 
 from __future__ import annotations
 
-from torch import Tensor
-
-from ..grid import Grid
-from .contract import AnyScale, Encoded, SuperResolver
-from .convolution import ImageConv, channels_last
 from .edsr import ResidualBody
-from .meta_head import MetaHead, reach
 from .registry import register
+from .under_head import UnderHead
 
 
 @register("miassr")
-class Miassr(SuperResolver):
+class Miassr(UnderHead):
     """MIASSR: 16 residual blocks of 64 channels with leaky ReLU, corner-aligned head.
 
     Args:
@@ -36,17 +31,4 @@ class Miassr(SuperResolver):
         slope: float = 0.2,
         max_scale: float = 4.0,
     ) -> None:
-        super().__init__()
-        self.scales = AnyScale(1.0, max_scale)
-        self.stem = ImageConv(1, features)
-        self.body = channels_last(ResidualBody(blocks, features, slope))
-        self.head = MetaHead(features, hidden, "corner")
-        self.receptive_field = 1 + self.body.radius + reach("corner")
-
-    def encode(self, lr: Tensor) -> Encoded:
-        return Encoded(lr, self.body(self.stem(lr)))
-
-    def decode(self, encoded: Encoded, grid: Grid) -> Tensor:
-        assert encoded.features is not None
-        image: Tensor = self.head(encoded.features, grid.rows, grid.columns)
-        return image
+        super().__init__(ResidualBody(blocks, features, slope), features, hidden, max_scale)
