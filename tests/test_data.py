@@ -130,3 +130,48 @@ def test_a_logarithmic_spread_draws_small_scales_more_often() -> None:
     small = {spread: sum(scale < 2.0 for scale in scales) for spread, scales in drawn.items()}
     assert 85 <= small["log"] <= 115
     assert 50 <= small["uniform"] <= 80
+
+
+def test_a_share_of_the_scales_is_continuous_beside_a_list() -> None:
+    config = SamplingConfig(patch=12, batch=1, scales=[1.5, 3.0], continuous=0.5, anisotropic=0.0)
+    sampler = PatchSampler(_slices(1), config)
+    drawn = [sampler.batch(step).grid.scale[1] for step in range(200)]
+    listed = sum(scale in (1.5, 3.0) for scale in drawn)
+    assert 80 <= listed <= 140  # Half, and continuous ones that a patch of 12 pixels rounds to a listed one.
+    assert max(drawn) > 3.5
+
+
+def test_half_of_the_batches_show_a_coarser_scan() -> None:
+    """The reference is then a part of the slice shrunk, and the low resolution is made from it as ever."""
+    settings = {"patch": 12, "batch": 1, "scales": [2.0], "anisotropic": 0.0}
+    plain = PatchSampler(_ramps(), SamplingConfig(**settings))  # type: ignore[arg-type]
+    coarse = PatchSampler(_ramps(), SamplingConfig(**settings, coarser=2.0))  # type: ignore[arg-type]
+    steps = [_steepness(coarse.batch(step).hr) for step in range(60)]
+    fine = _steepness(plain.batch(0).hr)
+    assert all(fine * 0.99 < one < fine * 2.01 for one in steps)
+    assert 18 <= sum(one < fine * 1.01 for one in steps) <= 42
+    step = int(np.argmax(steps))
+    batch = coarse.batch(step)
+    inner = F.interpolate(batch.hr, size=(12, 12), mode="bicubic", antialias=True)[..., 3:9, 3:9]
+    torch.testing.assert_close(batch.lr[..., 3:9, 3:9], inner, atol=1e-5, rtol=0)
+
+
+def test_a_coarser_scan_is_never_smaller_than_the_patch() -> None:
+    sampler = PatchSampler(_slices(2, 82), SamplingConfig(patch=12, batch=2, coarser=8.0))
+    assert all(sampler.batch(step).lr.isfinite().all() for step in range(20))
+
+
+@pytest.mark.parametrize(("coarser", "degradation"), [(0.5, "bicubic"), (2.0, "kspace")])
+def test_a_coarser_scan_that_makes_no_sense_is_refused(coarser: float, degradation: str) -> None:
+    with pytest.raises(UsageError, match="coarser"):
+        PatchSampler(_slices(), SamplingConfig(patch=12, coarser=coarser, degradation=degradation))
+
+
+def _ramps() -> list[TrainingSlice]:
+    """A slope of 4 HU a pixel along both axes, which no interpolation changes."""
+    values = (4 * np.add.outer(np.arange(120), np.arange(120)) - 500).astype(np.int16)
+    return [TrainingSlice(values, -1000, 1000, "chest", 0, "CT", "ramp")]
+
+
+def _steepness(hr: torch.Tensor) -> float:
+    return float(hr[0, 0].diff(dim=1).abs().mean())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import math
 import sys
 import zipfile
 from collections.abc import Iterator
@@ -30,6 +31,7 @@ from mesr.losses import (
     critic_loss,
     fetch,
     l1,
+    log_l1,
     psnr,
     vgg,
 )
@@ -84,6 +86,16 @@ def test_psnr_counts_a_smooth_patch_as_much_as_a_sharp_one() -> None:
     gained = (gradient * errors).sum(dim=(1, 2, 3)).detach()  # For the same share of its error taken off.
     assert float(gained[0]) == pytest.approx(float(gained[1]), rel=0.02)
     assert float(psnr(torch.zeros(1, 1, 4, 4), torch.zeros(1, 1, 4, 4))) == pytest.approx(-60)
+
+
+def test_log_l1_counts_a_smooth_patch_as_much_as_a_sharp_one() -> None:
+    errors = torch.tensor([0.1, 0.02]).view(2, 1, 1, 1).expand(2, 1, 4, 4).clone().requires_grad_()
+    loss = log_l1(errors, torch.zeros(2, 1, 4, 4))
+    assert float(loss.detach()) == pytest.approx(math.log(0.1 * 0.02) / 2, abs=0.03)
+    (gradient,) = torch.autograd.grad(loss, errors)
+    gained = (gradient * errors).sum(dim=(1, 2, 3)).detach()  # For the same share of its error taken off.
+    assert float(gained[0]) == pytest.approx(float(gained[1]), rel=0.03)
+    assert float(log_l1(torch.zeros(1, 1, 4, 4), torch.zeros(1, 1, 4, 4))) == pytest.approx(math.log(5e-4))
 
 
 def test_terms_join_at_their_step_and_by_degrees() -> None:

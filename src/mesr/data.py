@@ -23,6 +23,7 @@ from .degrade import recipe, seed_of
 from .errors import InputError, UsageError
 from .grid import Axis, Grid, fraction, reference_crop, round_half_up
 from .patches import Place, margin, moved, shrinking
+from .resample import resize
 
 MANIFEST = "manifest.json"
 FORMAT = 1
@@ -72,10 +73,13 @@ class SamplingConfig:
         patch: low-resolution pixels along a side.
         batch: patches a batch, all of one scale.
         scales: a list to draw from, or empty for continuous scales.
+        continuous: share of the draws that are from the continuous range though there is a list.
         low, high: the continuous range, (low, high].
         spread: "uniform" draws every continuous scale alike; "log" every ratio, so that small scales, which are
             the harder to improve on, come up more often.
         anisotropic: share of the batches whose rows and columns get scales of their own.
+        coarser: the reference of half the batches is itself a slice shrunk, by a factor between 1 and this one: what
+            a scan of larger pixels would show, whose edges are sharper and whose noise is less. 1 for never.
         degradation: a recipe of `degrade`, such as `bicubic` or `noise:sigma=0.01`.
         candidates: places looked at for every patch; the one with the most detail is taken.
         modalities: what to train on.
@@ -87,10 +91,12 @@ class SamplingConfig:
     patch: int = 48
     batch: int = 8
     scales: list[float] = field(default_factory=list)
+    continuous: float = 0.0
     low: float = 1.0
     high: float = 4.0
     spread: Literal["uniform", "log"] = "uniform"
     anisotropic: float = 0.25
+    coarser: float = 1.0
     degradation: str = "bicubic"
     candidates: int = 1
     modalities: list[str] = field(default_factory=lambda: ["CT"])
@@ -172,7 +178,7 @@ class PatchSampler:
     """
 
     def __init__(self, slices: Sequence[TrainingSlice], config: SamplingConfig) -> None:
-        if not config.scales and not 1.0 <= config.low < config.high:
+        if (config.continuous or not config.scales) and not 1.0 <= config.low < config.high:
             raise UsageError(
                 "scales", f"Continuous scales need 1 ≤ low < high, found {config.low} … {config.high}."
             )
@@ -184,7 +190,13 @@ class PatchSampler:
                 f"The degradation {self.recipe.name} scans whole slices; patches cannot be made with it.",
                 "Simulate the scans once and train on the pairs: mesr prepare-pairs --simulate.",
             )
-        largest = max(config.scales) if config.scales else config.high
+        if config.coarser < 1.0 or (config.coarser > 1.0 and self.recipe.whole):
+            raise UsageError(
+                "coarser",
+                f"sampling.coarser must be 1 or more, and 1 with the degradation {self.recipe.name},"
+                f" found {config.coarser:g}.",
+            )
+        largest = max([*config.scales, *([config.high] if config.continuous or not config.scales else [])])
         side = round_half_up(config.patch * fraction(largest)) + 2 * self._margin(fraction(largest))
         self.slices = [one for one in slices if min(one.values.shape) >= side]
         if not self.slices:
@@ -206,15 +218,17 @@ class PatchSampler:
         rows, columns = self._axes(chance)
         edge_y, edge_x = self._margin(rows.scale), self._margin(columns.scale)
         height, width = rows.size_out + 2 * edge_y, columns.size_out + 2 * edge_x
+        coarser = self._coarser(chance)
         chosen: list[tuple[TrainingSlice, Place]] = []
         wide = torch.empty(self.config.batch, 1, height, width)
         source = torch.empty_like(wide) if self.paired else wide
         for n in range(self.config.batch):
             one = self.slices[min(int(np.searchsorted(self.chances, chance.random())), len(self.slices) - 1)]
-            place = self._place(one, height, width, chance)
-            wide[n, 0] = place.oriented(torch.from_numpy(one.patch(place.rows, place.columns)))
+            factor = min(coarser, min(one.values.shape) / max(height, width))
+            place = self._place(one, int(height * factor), int(width * factor), chance)
+            wide[n, 0] = _cut(one.patch(place.rows, place.columns), place, height, width)
             if self.paired:
-                source[n, 0] = place.oriented(torch.from_numpy(one.source(place.rows, place.columns)))
+                source[n, 0] = _cut(one.source(place.rows, place.columns), place, height, width)
             chosen.append((one, place))
         # Its own stream, so that the same patches are cut whatever is done to them.
         noise = np.random.default_rng([self.config.seed, step, 1])
@@ -234,12 +248,21 @@ class PatchSampler:
         return Axis.scaled(patch, first), Axis.scaled(patch, second)
 
     def _scale(self, chance: np.random.Generator) -> Fraction:
-        if self.config.scales:
+        listed = bool(self.config.scales)
+        if listed and self.config.continuous:
+            listed = chance.random() >= self.config.continuous
+        if listed:
             return fraction(float(chance.choice(self.config.scales)))
         # 1 − random() lies in (0, 1]: the range is open below and closed above.
         low, high, share = self.config.low, self.config.high, 1.0 - chance.random()
         log = self.config.spread == "log"
         return Fraction(low * (high / low) ** share if log else low + (high - low) * share)
+
+    def _coarser(self, chance: np.random.Generator) -> float:
+        """How much larger than the slices' own the reference pixels of a batch are."""
+        if self.config.coarser == 1.0 or chance.random() < 0.5:
+            return 1.0
+        return float(self.config.coarser ** chance.random())
 
     def _place(self, one: TrainingSlice, height: int, width: int, chance: np.random.Generator) -> Place:
         turned = bool(chance.random() < 0.5)
@@ -270,6 +293,15 @@ class PatchSampler:
 
     def _margin(self, scale: Fraction) -> int:
         return margin(scale, self.recipe.reach)
+
+
+def _cut(part: npt.NDArray[np.float32], place: Place, height: int, width: int) -> Tensor:
+    """A part of a slice as the batch shows it, shrunk to (height, width) where it is larger."""
+    patch = place.oriented(torch.from_numpy(part))
+    if patch.shape == (height, width):
+        return patch
+    rows, columns = Axis.sized(patch.shape[0], height), Axis.sized(patch.shape[1], width)
+    return resize(patch, rows, columns, "bicubic")
 
 
 def reference_pair(

@@ -140,7 +140,7 @@ def objective(config: TrainConfig, device: torch.device, bf16: bool) -> tuple[Co
         UsageError: a patch is too small for the perceptual term, or the critic would never learn.
         WeightsError: the perceptual term's network cannot be had.
     """
-    terms: dict[str, Term] = {"l1": pixel.l1, "psnr": pixel.psnr}
+    terms: dict[str, Term] = {"l1": pixel.l1, "log_l1": pixel.log_l1, "psnr": pixel.psnr}
     adversary = None
     if config.losses.get("perceptual"):
         perceptual = Perceptual.of(config.perceptual, device, bf16=bf16)
