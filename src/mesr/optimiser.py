@@ -36,7 +36,7 @@ class OptimiserConfig:
     name: Literal["adam", "muon"] = "adam"
     rate: float = 4e-4
     muon_rate: float = 1e-3
-    head: float = 0.05
+    head: float = 0.015
     schedule: Literal["cosine", "step", "constant", "linear"] = "cosine"
     decay: float = 0.5
     every: int = 5000

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from fractions import Fraction
 from itertools import pairwise
 
@@ -108,3 +109,19 @@ def test_training_and_inference_take_forms_that_agree() -> None:
 def test_grid_type_carries_both_axes() -> None:
     grid = Grid.plane(Axis.scaled(23, Fraction(2)), Axis.scaled(17, Fraction(3)))
     assert grid.scale == (1.0, 2.0, 3.0)
+
+
+@pytest.mark.parametrize("coordinates", ["nearest", "below", "corner"])
+def test_kernels_depend_on_the_offset_from_the_start(coordinates: Coordinates) -> None:
+    """Every hidden value is silent on one side of a line that crosses the square of offsets, and not on the other."""
+    torch.manual_seed(0)
+    head = MetaHead(features=16, hidden=256, coordinates=coordinates)
+    first = -0.5 if coordinates == "nearest" else 0.0
+    inputs = torch.cat([first + torch.rand(4096, 2), 0.25 + 0.75 * torch.rand(4096, 2)], dim=1)
+    with torch.no_grad():
+        awake = (head.inner(inputs) > 0).float().mean(dim=0)
+        kernels = head.outer(torch.relu(head.inner(inputs)))
+    assert float(((awake > 0.001) & (awake < 0.999)).float().mean()) > 0.95
+    # Small beside the 1 / √(9·16) of a kernel of unit gain, and not the same everywhere.
+    assert 0.02 < float(kernels.std()) * math.sqrt(9 * 16) < 0.2
+    assert float(kernels.std(dim=0).mean()) > 0.2 * float(kernels.std())

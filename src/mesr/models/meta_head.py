@@ -37,6 +37,9 @@ Form = Literal["reference", "polyphase", "reassociated"]
 MAX_PHASES = 1600
 """Distinct kernels (phases over both axes) up to which the polyphase form is the cheaper one."""
 
+STEEPNESS = 4.0
+"""Largest slope of a hidden value along an offset, at the start of training."""
+
 BAND_BYTES = 64 << 20
 """Responses held at a time by the reassociated form outside training."""
 
@@ -94,9 +97,27 @@ class MetaHead(nn.Module):
         self.coordinates: Coordinates = coordinates
         self.inner = nn.Linear(4, hidden)
         self.outer = nn.Linear(hidden, features * 9)
-        # Kernels of unit gain at most times a tenth: the head begins near silence, the skip carries the image.
-        bound = 0.1 * math.sqrt(3.0 / (9 * features))
-        nn.init.uniform_(self.outer.weight, -bound * math.sqrt(6.0 / hidden), bound * math.sqrt(6.0 / hidden))
+        self._initialise()
+
+    @torch.no_grad()
+    def _initialise(self) -> None:
+        """Kernels that depend on the offset from the start, and are small.
+
+        Each hidden value is a ramp whose foot passes through a point of the square of offsets drawn at random, steep
+        enough to tell its sides apart. PyTorch's own beginning puts most feet outside: kernels then hardly change
+        over a pixel, and learn to at its border last, where the ties of 1.5, 2.5 and 3.5 lie.
+        """
+        hidden = self.inner.out_features
+        first = -0.5 if self.coordinates == "nearest" else 0.0
+        points = torch.cat([first + torch.rand(hidden, 2), 0.25 + 0.75 * torch.rand(hidden, 2)], dim=1)
+        nn.init.uniform_(self.inner.weight[:, :2], -STEEPNESS, STEEPNESS)
+        nn.init.uniform_(self.inner.weight[:, 2:], -1.0, 1.0)
+        self.inner.bias.copy_(-(self.inner.weight * points).sum(dim=1))
+        # At most a tenth of unit gain: the head begins near silence, the skip carries the image.
+        bound = 0.1 * math.sqrt(3.0 / (9 * self.features))
+        nn.init.uniform_(
+            self.outer.weight, -bound * math.sqrt(0.33 / hidden), bound * math.sqrt(0.33 / hidden)
+        )
         nn.init.uniform_(self.outer.bias, -bound, bound)
 
     def forward(self, features: Tensor, rows: Axis, columns: Axis, form: Form | None = None) -> Tensor:
