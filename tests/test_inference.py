@@ -11,8 +11,9 @@ import torch
 from mesr.errors import UsageError
 from mesr.geometry import Geometry
 from mesr.grid import Grid, Target
-from mesr.inference import Options, Upscaler, consistency, plan_tile, tiles, upscale_volume
+from mesr.inference import Options, Upscaler, consistency, plan_tile, tiles, upscale_volume, use_bf16
 from mesr.intensity import HU_WINDOW, missing
+from mesr.kernels import winograd
 from mesr.models import SuperResolver, build
 from mesr.models.weights import Card, load
 from mesr.volume import ArraySlices, Slice, Volume
@@ -140,6 +141,27 @@ def test_an_unknown_device_is_refused_plainly() -> None:
             HU_WINDOW,
             Options(device="cuda:77"),
         )
+
+
+@pytest.mark.parametrize(
+    ("tiles", "vectors", "kernels", "expected"),
+    [
+        (True, True, True, True),
+        (False, True, True, False),
+        (False, True, False, True),
+        (False, False, False, False),
+    ],
+)
+def test_bfloat16_is_chosen_where_it_is_faster(
+    monkeypatch: pytest.MonkeyPatch, tiles: bool, vectors: bool, kernels: bool, expected: bool
+) -> None:
+    """On matrix tiles always, on vector instructions only where Winograd's float32 form cannot be had."""
+    monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: tiles)
+    monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: vectors)
+    monkeypatch.setattr(winograd, "available", lambda: kernels)
+    assert use_bf16("auto", torch.device("cpu")) is expected
+    assert use_bf16("bf16", torch.device("cpu")) is True
+    assert use_bf16("float32", torch.device("cpu")) is False
 
 
 def test_reading_is_lazy() -> None:

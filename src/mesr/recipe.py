@@ -44,7 +44,7 @@ class TrainConfig:
         losses: weight of each term, `l1`, `log_l1`, `psnr`, `perceptual`, `adversarial` (`losses`).
         schedule: terms that join later, by name: their first step and the steps their weight rises over.
         steps: batches in all.
-        precision: "bf16" autocasts the convolutions; "auto" does where the processor has it.
+        precision: "bf16" autocasts the convolutions; "auto" does where that is faster.
         start: weights to start from; a network of fewer blocks is grown by identity blocks.
         checkpoint_minutes: between checkpoints.
         threads: of the CPU; 0 leaves it to PyTorch.

@@ -18,6 +18,11 @@ from .library import library
 _LANES = 16
 
 
+def available() -> bool:
+    """Whether this machine has the compiled kernels; the first call builds them."""
+    return library() is not None
+
+
 def suits(x: Tensor, weight: Tensor) -> bool:
     """Whether this form computes the convolution here: float32 on a processor, channels in multiples of 16."""
     return (
@@ -28,7 +33,7 @@ def suits(x: Tensor, weight: Tensor) -> bool:
         and not torch.is_autocast_enabled("cpu")
         and not torch.compiler.is_compiling()
         and not torch.jit.is_tracing()  # type: ignore[attr-defined, no-untyped-call]
-        and library() is not None
+        and available()
     )
 
 
