@@ -1,0 +1,84 @@
+"""Time and peak memory of studies of growing length, files to files.
+
+    python benchmarks/study.py --slices 200 2000 --model bicubic --scale 1.25
+
+Each study is a series of 512² slices made of pydicom's own head CT in a temporary folder (0.5 MB a slice, and the
+result beside it). `mesr upscale` runs on it in a process of its own, whose peak resident memory should not depend
+on the number of slices.
+"""
+
+from __future__ import annotations
+
+import argparse
+import copy
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import pydicom
+from pydicom.data import get_testdata_file
+from pydicom.uid import ExplicitVRLittleEndian
+
+UID = "1.2.826.0.1.3680043.8.498.77"
+
+
+def make_series(folder: Path, slices: int) -> None:
+    """Write `slices` parallel slices a millimetre apart, each with a mark of its own."""
+    source = pydicom.dcmread(str(get_testdata_file("J2K_pixelrep_mismatch.dcm", download=False)))
+    pixels = source.pixel_array.copy()
+    source.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    source.ImageOrientationPatient = [1, 0, 0, 0, 1, 0]
+    source.SeriesInstanceUID, source.FrameOfReferenceUID = f"{UID}.{slices}", f"{UID}.1"
+    source.SliceThickness = 1
+    folder.mkdir()
+    for n in range(slices):
+        one = copy.copy(source)
+        pixels[0, :4] = [n % 256, n // 256, 0, 0]
+        one.PixelData = pixels.tobytes()
+        one["PixelData"].VR = "OW"
+        one.SOPInstanceUID = one.file_meta.MediaStorageSOPInstanceUID = f"{UID}.{slices}.{n + 1}"
+        one.ImagePositionPatient, one.InstanceNumber, one.SliceLocation = [-120, -120, n], n + 1, n
+        one.save_as(folder / f"{n:05d}.dcm", enforce_file_format=True)
+
+
+def run(command: list[str]) -> tuple[float, float]:
+    """Wall seconds and peak resident megabytes of a command's process; its output goes to standard error.
+
+    Raises:
+        SystemExit: the command failed.
+    """
+    started = time.perf_counter()
+    process = subprocess.Popen(command, stdout=sys.stderr)
+    _, status, usage = os.wait4(process.pid, 0)
+    process.returncode = os.waitstatus_to_exitcode(status)
+    if process.returncode:
+        sys.exit(f"{' '.join(command)} ended with {process.returncode}")
+    return time.perf_counter() - started, usage.ru_maxrss / 1024
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--slices", type=int, nargs="+", default=[200, 2000])
+    parser.add_argument("--model", default="bicubic")
+    parser.add_argument("--scale", default="1.25")
+    arguments = parser.parse_args()
+    mesr = [sys.executable, "-m", "mesr"]
+    for slices in arguments.slices:
+        with tempfile.TemporaryDirectory() as scratch:
+            source, out = Path(scratch, "study"), Path(scratch, "finer")
+            make_series(source, slices)
+            command = [*mesr, "upscale", str(source), "-o", str(out), "--scale", arguments.scale]
+            seconds, peak = run([*command, "--model", arguments.model])
+            written = sum(1 for _ in out.rglob("*.dcm"))
+        print(
+            f"{slices} slices: {written} written in {seconds:.0f} s, {slices / seconds:.1f} a second, peak {peak:.0f} MB"
+        )
+
+
+if __name__ == "__main__":
+    main()
