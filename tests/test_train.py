@@ -100,6 +100,19 @@ def test_a_weights_file_says_how_it_came_to_be(root: Path, tmp_path: Path) -> No
     ]
 
 
+def test_a_weights_file_says_what_its_patches_covered(root: Path, tmp_path: Path) -> None:
+    config = _config(root, tmp_path / "run")
+    config.sampling.scales, config.sampling.continuous, config.sampling.coarser = [1.5, 4.0], 0.25, 1.5
+    training = weights_files.read_card(train(config, _silent)).about["training"]
+    assert training["scales"] == [1.0, 4.0]
+    assert training["listed_scales"] == [[1.5, 4.0], 0.75]
+    assert training["spacing_mm"] == pytest.approx([0.7, 1.05])
+    config = _config(root, tmp_path / "other")
+    config.sampling.scales = [1.5, 4.0]
+    training = weights_files.read_card(train(config, _silent)).about["training"]
+    assert training["scales"] == [1.5, 4.0]
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("losses", ["{l1: 1.0}", "{l1: 1.0, adversarial: 0.01}"], ids=["l1", "adversarial"])
 def test_a_killed_run_goes_on_exactly(root: Path, tmp_path: Path, losses: str) -> None:

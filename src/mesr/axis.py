@@ -128,6 +128,12 @@ class Axis:
         start = self.coordinate(out_start) - in_start
         return Axis(in_stop - in_start, out_stop - out_start, self.step, start, self.centre - in_start)
 
+    def mirrored(self) -> Axis:
+        """The same places counted from the other end: what the axis is for a flipped image."""
+        last = Fraction(self.size_in - 1)
+        start = last - self.coordinate(self.size_out - 1)
+        return Axis(self.size_in, self.size_out, self.step, start, last - self.centre)
+
     def _integers(self, shift: Fraction) -> tuple[npt.NDArray[np.int64], int]:
         """Numerators and the common denominator of `coordinate(q) + shift` for every q."""
         start = self.start + shift

@@ -25,6 +25,7 @@ from .checkpoint import Run, grow
 from .data import (
     Batch,
     PatchSampler,
+    SamplingConfig,
     TrainingSlice,
     load_slices,
     read_manifest,
@@ -203,14 +204,18 @@ def export(run: Run, manifest: Mapping[str, Any]) -> Path:
         "intensity": "CT: HU -1000 to 1000 as 0 to 1, linear, unclipped; MR: 1st to 99.5th percentile as 0 to 1",
         "training": {
             "modalities": sorted(set(sampling.modalities)),
-            "scales": sampling.scales or [sampling.low, sampling.high],
-            "spacing_mm": _range([d for s in used for d in s["spacing"][1:]]),
+            "scales": _scales(sampling),
+            "listed_scales": [sampling.scales, round(1.0 - sampling.continuous, 3)]
+            if sampling.scales
+            else None,
+            "coarser": sampling.coarser,
+            "spacing_mm": _spacings(used, sampling.coarser),
             "degradation": _degradation(used, sampling.degradation),
             "steps": run.step,
             "batch": sampling.batch,
             "patch": sampling.patch,
             "minutes": round(run.seconds / 60, 1),
-            "losses": dict(config.losses),
+            "losses": {term: weight for term, weight in config.losses.items() if weight},
             "vgg": Path(config.perceptual.vgg).name if config.losses.get("perceptual") else None,
             "schedule": {name: dataclasses.asdict(ramp) for name, ramp in config.schedule.items()},
             "optimiser": dataclasses.asdict(config.optimiser),
@@ -270,8 +275,18 @@ def _degradation(series: list[dict[str, Any]], recipe: str) -> str:
     return f"{recipe} of {' and '.join(paired)}" if paired else recipe
 
 
-def _range(values: list[float]) -> list[float]:
-    return [min(values), max(values)]
+def _scales(sampling: SamplingConfig) -> list[float]:
+    """The scales of a training: those of its list, or the ends of their range where any between was drawn."""
+    if sampling.scales and not sampling.continuous:
+        return sampling.scales
+    ends = [sampling.low, sampling.high, *sampling.scales]
+    return [min(ends), max(ends)]
+
+
+def _spacings(series: list[dict[str, Any]], coarser: float) -> list[float]:
+    """The finest and the coarsest reference pixels that a training showed, mm."""
+    found = [along for one in series for along in one["spacing"][1:]]
+    return [min(found), max(found) * coarser]
 
 
 def main(arguments: list[str]) -> None:

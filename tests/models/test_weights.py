@@ -12,6 +12,7 @@ from safetensors.torch import save_file
 from mesr.errors import UsageError, WeightsError
 from mesr.models import build
 from mesr.models import weights as weights_files
+from mesr.models.ensemble import SelfEnsemble
 
 SPEC = {"name": "mesr", "args": {"blocks": 1, "features": 8, "hidden": 16}}
 
@@ -54,6 +55,16 @@ def test_shipped_weights_load_and_say_what_they_are(name: str) -> None:
     assert model.parameter_count <= 5_100_000
     assert card.about["data"]
     assert card.about["training"]["steps"] > 0
+
+
+def test_a_plus_asks_the_network_in_eight_orientations(tmp_path: Path) -> None:
+    path = _saved(tmp_path)
+    _, alone = weights_files.load(path)
+    model, card = weights_files.load(f"{path}+")
+    assert isinstance(model, SelfEnsemble)
+    assert (card.name, card.weights_id) == ("tiny+", alone.weights_id + "+")
+    with pytest.raises(WeightsError, match="No weights are called"):
+        weights_files.load("+")
 
 
 @pytest.mark.parametrize("name", ["nearest", "bicubic", "sinc", "backprojection"])

@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -23,12 +23,14 @@ from torch import Tensor
 from ..errors import MesrError, WeightsError
 from ..files import atomic_path
 from .contract import SuperResolver
+from .ensemble import SelfEnsemble
 from .registry import architectures, blueprint, build
 
 FORMAT = 1
 KEY = "mesr"
 MAX_ARGUMENT = 4096
 """The largest size a spec may name; building ever so many layers would itself be an attack."""
+ENSEMBLE = "+"
 ALIASES = {"mesr-lite": "mesr-lite-0"}
 
 
@@ -106,12 +108,17 @@ def load(name: str | Path) -> tuple[SuperResolver, Card]:
 
     Args:
         name: shipped weights (`"mesr-lite-0"`), an alias (`"mesr-lite"`), an interpolator (`"bicubic"`) or the
-            path of a weights file.
+            path of a weights file. With a `+` behind it the network is asked in eight orientations
+            (`SelfEnsemble`); name and weights id end in `+` then.
 
     Raises:
         WeightsError: there is none, or the file is damaged, of another format, or does not fit its spec.
     """
     text = str(name)
+    if text.endswith(ENSEMBLE):
+        network, card = load(text.removesuffix(ENSEMBLE))
+        changed = replace(card, name=card.name + ENSEMBLE, weights_id=card.weights_id + ENSEMBLE)
+        return SelfEnsemble(network).eval(), changed
     text = ALIASES.get(text, text)
     if text in shipped():
         with resources.as_file(resources.files("mesr") / "weights" / f"{text}.safetensors") as path:
