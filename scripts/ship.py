@@ -5,12 +5,14 @@
 
 The first call stores half precision and says what that costs on the training set's validation slices
 (`--set`). The second, once they are measured, adds the scores to the header and rewrites the card. The
-weights id, which covers tensors and spec alone, stays.
+weights id, which covers tensors and spec alone, stays. The points under "Known failures" of the notes go into the
+header as well, so that `mesr models NAME` says them.
 """
 
 from __future__ import annotations
 
 import argparse
+import re
 from collections.abc import Mapping
 from fractions import Fraction
 from pathlib import Path
@@ -57,6 +59,16 @@ def scores(rows: list[Row], name: str) -> dict[str, Any]:
             cell = {"psnr_db": round(mean.mean, 2), "gain_over_sinc_db": round(gain, 2)}
             found.setdefault(site, {})[scale] = cell
     return found
+
+
+def known_failures(notes: str) -> list[str]:
+    """The points of a list under the heading "Known failures", each on one line."""
+    section = re.search(
+        r"^#+ Known failures\s*$(.*?)(?=^#|\Z)", notes, re.MULTILINE | re.DOTALL | re.IGNORECASE
+    )
+    points = re.split(r"^[*-] ", section[1], flags=re.MULTILINE)[1:] if section else []
+    # What follows a blank line is no longer of the point.
+    return [" ".join(re.split(r"\n\s*\n", point)[0].split()) for point in points]
 
 
 def card(name: str, card_: weights.Card, notes: str, rows: list[Row]) -> str:
@@ -115,13 +127,17 @@ def main() -> None:
         cost = half_costs(arguments.weights, arguments.set)
         about["half_precision_costs_db"] = round(cost, 4)
         print(f"half precision costs at most {cost:.4f} dB")
+    notes = arguments.notes.read_text(encoding="utf-8")
+    about.pop("known_failures", None)
+    if failures := known_failures(notes):
+        about["known_failures"] = failures
     rows = read_results(arguments.results) if arguments.results else []
     if rows:
         about["scores"] = scores(rows, name)
     target = PACKAGE / f"{name}.safetensors"
     tensors = load_file(arguments.weights)
     weights.save(target, name, found.spec, tensors, about, half=True, force=True)
-    text = card(name, weights.read_card(target), arguments.notes.read_text(encoding="utf-8"), rows)
+    text = card(name, weights.read_card(target), notes, rows)
     (PACKAGE / f"{name}.md").write_text(text, encoding="utf-8")
     print(
         f"{target.name}: {target.stat().st_size / 1e6:.2f} MB, id {weights.read_card(target).weights_id[:12]}"

@@ -11,11 +11,12 @@ import pydicom
 import pytest
 from scans import dicom_series
 from tiny import tiny_weights
+from volumes import head, scan_of
 
 import mesr
 from mesr.errors import UsageError, WeightsError
 from mesr.models import weights
-from mesr.upscaling import chosen, identified, plainly_hu, wording
+from mesr.upscaling import chosen, wording
 
 PUBLIC = """
     ArraySlices Card Derivation Geometry GeometryInput Grid InputError MesrError MissingExtra Note OutputError
@@ -66,61 +67,13 @@ def test_a_path_is_read_and_loaded_weights_are_taken(tmp_path: Path) -> None:
     np.testing.assert_array_equal(by_path.array, by_hand.array)
 
 
-def test_an_array_is_told_how_to_become_a_volume() -> None:
+def test_an_array_is_told_how_to_become_ascan_of() -> None:
     with pytest.raises(UsageError, match="ArraySlices"):
         mesr.upscale(np.zeros((1, 4, 4)), scale=2)  # type: ignore[arg-type]
 
 
-def test_whole_numbers_with_air_and_soft_tissue_are_plainly_hu() -> None:
-    assert plainly_hu(_volume(_head()))
-
-
-@pytest.mark.parametrize(
-    "change",
-    [
-        lambda hu: hu + 1024,
-        lambda hu: hu / 1024,
-        lambda hu: hu + 0.25,
-        lambda hu: np.where(hu < 0, -800, hu),
-        lambda hu: np.where(hu > -500, 1500, hu),
-        lambda hu: 2 * hu,
-        np.zeros_like,
-        lambda hu: np.full_like(hu, -3024),
-    ],
-    ids=["stored", "scaled", "fractions", "no-air", "no-tissue", "below-air", "zero", "padding"],
-)
-def test_anything_less_is_not_plainly_hu(change: object) -> None:
-    assert not plainly_hu(_volume(change(_head())))  # type: ignore[operator]
-
-
-def test_undeclared_padding_does_not_hide_that_values_are_hu() -> None:
-    values = _head()
-    values[:, :3] = -3024
-    assert plainly_hu(_volume(values))
-
-
-def test_plain_hu_are_taken_as_ct_and_that_is_told() -> None:
-    volume = identified(_volume(_head()), None)
-    assert (volume.modality, volume.unit) == ("CT", "HU")
-    assert [note.code for note in volume.notes] == ["taken-as-ct"]
-
-
-def test_a_file_that_does_not_say_needs_a_modality() -> None:
-    with pytest.raises(UsageError) as raised:
-        identified(_volume(_head() + 1024), None)
-    assert raised.value.code == "modality-needed"
-    assert identified(_volume(_head() + 1024), "mr").modality == "MR"
-    assert identified(_volume(_head() + 1024), "mr").unit == ""
-    assert identified(_volume(_head() + 1024), "CT").unit == "HU"
-
-
-def test_a_modality_against_the_file_is_refused() -> None:
-    with pytest.raises(UsageError, match="MR"):
-        identified(_volume(_head(), modality="MR"), "ct")
-
-
 def test_an_interpolator_needs_no_modality() -> None:
-    assert mesr.upscale(_volume(_head() + 1024), scale=2, model="bicubic").modality is None
+    assert mesr.upscale(scan_of(head() + 1024), scale=2, model="bicubic").modality is None
 
 
 @pytest.fixture(name="shipped")
@@ -133,27 +86,27 @@ def _shipped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def test_auto_takes_the_best_shipped_weights_for_ct(shipped: Path) -> None:
     tiny_weights(shipped / "mesr-lite-1.safetensors", "mesr-lite-1")
-    assert chosen(_volume(_head(), modality="CT")) == ("mesr-lite-1", ())
+    assert chosen(scan_of(head(), modality="CT")) == ("mesr-lite-1", ())
     tiny_weights(shipped / "mesr-1.safetensors", "mesr-1")
-    assert chosen(_volume(_head(), modality="CT")) == ("mesr-1", ())
+    assert chosen(scan_of(head(), modality="CT")) == ("mesr-1", ())
 
 
 def test_auto_takes_weights_that_know_mr_else_the_sinc_and_says_so(shipped: Path) -> None:
     tiny_weights(shipped / "mesr-1.safetensors", "mesr-1")
-    name, notes = chosen(_volume(_head(), modality="MR"))
+    name, notes = chosen(scan_of(head(), modality="MR"))
     assert (name, [note.code for note in notes]) == ("sinc", ["no-mr-weights"])
     tiny_weights(shipped / "mesr-lite-1.safetensors", "mesr-lite-1", modalities=["CT", "MR"])
-    assert chosen(_volume(_head(), modality="MR")) == ("mesr-lite-1", ())
+    assert chosen(scan_of(head(), modality="MR")) == ("mesr-lite-1", ())
 
 
 def test_auto_without_shipped_weights_is_a_plain_error(shipped: Path) -> None:
     with pytest.raises(WeightsError) as raised:
-        mesr.upscale(_volume(_head(), modality="CT"), scale=2)
+        mesr.upscale(scan_of(head(), modality="CT"), scale=2)
     assert raised.value.code == "none-shipped"
 
 
 def test_auto_interpolates_what_is_to_be_coarser() -> None:
-    sr = mesr.upscale(_volume(_head()), scale=0.5, downsample=True)
+    sr = mesr.upscale(scan_of(head()), scale=0.5, downsample=True)
     assert sr.derivation is not None
     assert sr.derivation.model == "bicubic"
     assert "interpolated" in {note.code for note in sr.notes}
@@ -175,7 +128,7 @@ def test_use_outside_the_training_ranges_is_warned_of(
     scale: float, spacing: float, modality: str, codes: set[str], tmp_path: Path
 ) -> None:
     model = tiny_weights(tmp_path / "w.safetensors")
-    volume = _volume(_head(), modality=modality, spacing=spacing)
+    volume = scan_of(head(), modality=modality, spacing=spacing)
     sr = mesr.upscale(volume, scale=scale, model=model)
     assert {note.code for note in sr.notes} == codes
 
@@ -197,7 +150,7 @@ def test_results_of_perceptual_weights_are_marked_wherever_they_go(tmp_path: Pat
 
 
 def test_ct_values_that_are_not_hu_are_warned_of(tmp_path: Path) -> None:
-    volume = _volume(_head(), modality="CT", unit="")
+    volume = scan_of(head(), modality="CT", unit="")
     sr = mesr.upscale(volume, scale=2, model=tiny_weights(tmp_path / "w.safetensors"))
     assert {note.code for note in sr.notes} == {"not-hu"}
 
@@ -215,20 +168,3 @@ def test_ct_values_that_are_not_hu_are_warned_of(tmp_path: Path) -> None:
 )
 def test_a_target_is_worded_as_a_user_would(wanted: dict[str, object], text: str) -> None:
     assert wording(mesr.Target.of(**wanted)) == text  # type: ignore[arg-type]
-
-
-def _head() -> np.ndarray:
-    """Whole HU: air around a disk of soft tissue with a shell of bone."""
-    y, x = np.mgrid[:40, :36]
-    radius = np.hypot(y - 20, x - 18)
-    hu = np.where(radius < 12, 40.0, -1000.0)
-    hu[(radius >= 12) & (radius < 14)] = 900
-    return np.rint(hu + 10 * np.sin(3 * x))[None].astype(np.float32)
-
-
-def _volume(
-    array: np.ndarray, modality: object = None, unit: str | None = None, spacing: float = 0.8
-) -> mesr.Volume:
-    unit = unit if unit is not None else "HU" if modality == "CT" else ""
-    geometry = mesr.Geometry(array.shape, (5.0, spacing, spacing))
-    return mesr.Volume(geometry, mesr.ArraySlices(array), modality, unit)  # type: ignore[arg-type]

@@ -8,14 +8,14 @@ import pytest
 
 from mesr.config import load
 from mesr.errors import UsageError
-from mesr.recipe import TrainConfig
+from mesr.recipe import TrainConfig, check
 
 CONFIGS = Path(__file__).parents[1] / "configs"
 
 
 @pytest.mark.parametrize("path", sorted(CONFIGS.glob("mesr-*.yaml")), ids=lambda path: path.stem)
 def test_the_committed_recipes_load(path: Path) -> None:
-    assert load(TrainConfig, path).name
+    check(load(TrainConfig, path))
 
 
 def test_overrides_reach_nested_keys_and_keep_their_types() -> None:
@@ -44,6 +44,20 @@ def test_an_unknown_key_gets_a_suggestion() -> None:
 def test_a_value_of_the_wrong_kind_is_refused(override: str) -> None:
     with pytest.raises(UsageError):
         load(TrainConfig, None, [override])
+
+
+@pytest.mark.parametrize(
+    ("override", "sentence"),
+    [
+        ("steps=abc", "steps must be a whole number, found 'abc'."),
+        ("optimiser.rate=fast", "optimiser.rate must be a number, found 'fast'."),
+        ("name=3", "name must be text, found '3'."),
+    ],
+)
+def test_a_value_of_the_wrong_kind_is_told_the_right_one_in_plain_words(override: str, sentence: str) -> None:
+    with pytest.raises(UsageError) as refused:
+        load(TrainConfig, None, [override])
+    assert refused.value.sentence == sentence
 
 
 def test_a_file_that_is_no_yaml_is_refused(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 
@@ -161,10 +162,35 @@ def test_a_coarser_scan_is_never_smaller_than_the_patch() -> None:
     assert all(sampler.batch(step).lr.isfinite().all() for step in range(20))
 
 
-@pytest.mark.parametrize(("coarser", "degradation"), [(0.5, "bicubic"), (2.0, "kspace")])
-def test_a_coarser_scan_that_makes_no_sense_is_refused(coarser: float, degradation: str) -> None:
-    with pytest.raises(UsageError, match="coarser"):
-        PatchSampler(_slices(), SamplingConfig(patch=12, coarser=coarser, degradation=degradation))
+@pytest.mark.parametrize("setting", [{"coarser": 2.0}, {"kernels": 0.5}], ids=["coarser", "kernels"])
+def test_what_changes_the_reference_does_not_go_with_whole_slices(setting: dict[str, float]) -> None:
+    with pytest.raises(UsageError, match="whole slices"):
+        PatchSampler(_slices(), SamplingConfig(patch=12, degradation="kspace", **setting))  # type: ignore[arg-type]
+
+
+def test_references_are_sharper_or_softer_and_the_low_resolution_follows() -> None:
+    """Each by a factor of its own, as if another kernel had reconstructed it; a slope has nothing to sharpen."""
+    settings = {"patch": 12, "batch": 1, "scales": [2.0], "anisotropic": 0.0}
+    plain, other = (PatchSampler(_slices(1), SamplingConfig(**settings, kernels=k)) for k in (0.0, 0.8))  # type: ignore[arg-type]
+    ratios = [float(other.batch(step).hr.std() / plain.batch(step).hr.std()) for step in range(40)]
+    assert min(ratios) < 0.7
+    assert max(ratios) > 1.3
+    batch = other.batch(0)
+    inner = F.interpolate(batch.hr, size=(12, 12), mode="bicubic", antialias=True)[..., 3:9, 3:9]
+    torch.testing.assert_close(batch.lr[..., 3:9, 3:9], inner, atol=1e-5, rtol=0)
+    slope = PatchSampler(_ramps(), SamplingConfig(**settings, kernels=0.8)).batch(0).hr  # type: ignore[arg-type]
+    assert _steepness(slope) == pytest.approx(
+        _steepness(PatchSampler(_ramps(), SamplingConfig(**settings)).batch(0).hr)
+    )  # type: ignore[arg-type]
+
+
+def test_the_balance_is_between_slices_alike_and_series_alike() -> None:
+    slices = [replace(one, series=0 if n < 9 else 1) for n, one in enumerate(_slices(10))]
+    shares = {}
+    for balance in (0.0, 0.5, 1.0):
+        chances = PatchSampler(slices, SamplingConfig(patch=12, balance=balance)).chances
+        shares[balance] = 1.0 - float(chances[8])
+    assert shares == pytest.approx({0.0: 0.1, 0.5: 0.25, 1.0: 0.5})
 
 
 def _ramps() -> list[TrainingSlice]:

@@ -18,6 +18,7 @@ from mesr.errors import InputError, UsageError
 from mesr.inference import Options
 from mesr.intensity import HU_WINDOW
 from mesr.results import COLUMNS, read_results
+from mesr.volume import Modality
 
 PLAIN = Options(device="cpu", precision="float32")
 SIZE = (3, 48, 56)
@@ -151,3 +152,13 @@ def test_a_scale_a_method_is_not_defined_for_has_no_row(
     monkeypatch.setattr(evaluate.weights_files, "load", lambda name: (model, card))
     rows = evaluate.run(["bicubic"], spec, tmp_path / "out", scales=["2", "2.5"], options=PLAIN)
     assert {row.scale for row in rows} == {"2"}
+
+
+@pytest.mark.parametrize(("modality", "scales"), [("MR", ["2"]), ("CT", [])])
+def test_nothing_to_measure_is_said(tmp_path: Path, modality: Modality, scales: list[str]) -> None:
+    dicom_series(tmp_path / "scan", size=(1, 48, 48))
+    with pytest.raises(UsageError) as raised:
+        evaluate.run(
+            ["nearest"], testset.of_paths([tmp_path / "scan"], modality), tmp_path / "out", scales=scales
+        )
+    assert raised.value.code == "nothing-to-measure"

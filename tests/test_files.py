@@ -12,7 +12,15 @@ from pathlib import Path
 import pytest
 
 from mesr.errors import OutputError
-from mesr.files import atomic_folder, atomic_path, plain_text, safe_name
+from mesr.files import (
+    atomic_folder,
+    atomic_path,
+    check_file,
+    check_replaceable,
+    counted,
+    plain_text,
+    safe_name,
+)
 
 
 def test_a_file_appears_whole(tmp_path: Path) -> None:
@@ -58,6 +66,55 @@ def test_a_forced_folder_that_fails_gives_the_old_one_back(tmp_path: Path) -> No
         (folder / "new").write_text("new")
     assert [p.name for p in target.iterdir()] == ["new"]
     assert [p.name for p in tmp_path.iterdir()] == ["series"]
+
+
+@pytest.mark.parametrize("force", [False, True])
+@pytest.mark.parametrize("held", [[], ["other"]])
+def test_a_file_is_never_begun_where_a_folder_is(tmp_path: Path, force: bool, held: list[str]) -> None:
+    target = tmp_path / "a.txt"
+    target.mkdir()
+    for name in held:
+        (target / name).write_text("kept")
+    with pytest.raises(OutputError) as refused, atomic_path(target, force=force):
+        pytest.fail("work was begun")
+    assert refused.value.code in ("exists", "unwritable")
+    assert [p.name for p in target.iterdir()] == held
+
+
+def test_a_name_that_no_file_can_have_is_refused_before_the_work(tmp_path: Path) -> None:
+    for length in (245, 300):
+        with pytest.raises(OutputError) as refused:
+            check_file(tmp_path / ("x" * length))
+        assert refused.value.code == "unwritable"
+
+
+def test_a_folder_is_replaced_only_where_it_is_an_earlier_result(tmp_path: Path) -> None:
+    def check(folder: Path, *inputs: Path) -> str:
+        try:
+            check_replaceable(
+                folder, inputs, lambda f: (f / "ours").exists(), "It holds other things.", force=True
+            )
+        except OutputError as error:
+            return error.code
+        return ""
+
+    folder = tmp_path / "out"
+    assert check(folder) == ""
+    folder.mkdir()
+    assert check(folder) == ""
+    (folder / "x").write_text("x")
+    assert check(folder) == "other-files"
+    (folder / "ours").write_text("")
+    assert check(folder) == ""
+    assert check(folder, folder / "x") == "output-is-input"
+    assert check(folder, folder) == "output-is-input"
+    assert check(folder, tmp_path / "elsewhere") == ""
+    assert check(folder / "x") == "other-files"
+
+
+def test_one_is_counted_in_the_singular() -> None:
+    assert counted(1, "slice is", "slices are") == "1 slice is"
+    assert counted(0, "slice is", "slices are") == "0 slices are"
 
 
 def test_a_folder_that_cannot_be_written_is_refused_plainly(tmp_path: Path) -> None:

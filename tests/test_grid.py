@@ -27,6 +27,15 @@ def test_a_senseless_scale_is_refused_plainly(bad: str) -> None:
         Target.of(scale=bad)
 
 
+@pytest.mark.parametrize(
+    "asked", [{"scale": "2,5"}, {"spacing": "0,5"}, {"size": "1,024"}, {"scale": "1,3x2,2"}]
+)
+def test_a_comma_is_refused_rather_than_guessed_at(asked: dict[str, str]) -> None:
+    with pytest.raises(UsageError, match=r"comma.*2\.5.*2x5") as raised:
+        Target.of(**asked)  # type: ignore[arg-type]
+    assert raised.value.code == "target"
+
+
 def test_exactly_one_target_is_needed() -> None:
     with pytest.raises(UsageError, match="found none"):
         Target.of()

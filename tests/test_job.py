@@ -152,6 +152,62 @@ def test_earlier_results_inside_the_input_folder_are_left_alone(tmp_path: Path) 
     assert len(job.discover([out], tmp_path / "elsewhere").items) == 1
 
 
+def test_a_single_earlier_result_is_counted_in_the_singular(tmp_path: Path) -> None:
+    dicom_series(tmp_path / "study")
+    out = tmp_path / "out"
+    list(job.run_all(job.discover([tmp_path], out), TWICE, out, SINC))
+    (note,) = job.discover([tmp_path], out).notes
+    assert note.text.startswith("1 earlier result ")
+
+
+@pytest.mark.parametrize("sound", [True, False], ids=["sound", "damaged"])
+def test_no_result_replaces_another_input_of_the_call(tmp_path: Path, sound: bool) -> None:
+    for folder in ("x", "y"):
+        (tmp_path / folder).mkdir()
+        np.save(tmp_path / folder / "a.npy", np.full((1, 8, 8), ord(folder), np.float32))
+    np.save(tmp_path / "y" / "b.npy", np.zeros((1, 8, 8), np.float32))
+    if not sound:
+        (tmp_path / "y" / "a.npy").write_bytes(b"nonsense")
+    before = (tmp_path / "y" / "a.npy").read_bytes()
+    named = [tmp_path / name for name in ("x/a.npy", "y/a.npy", "x/../y/b.npy")]
+    found = job.discover(named, tmp_path / "y")
+    settings = job.Settings(model="sinc", force=True)
+    outcomes = list(job.run_all(found, TWICE, tmp_path / "y", settings))
+    assert (tmp_path / "y" / "a.npy").read_bytes() == before
+    codes = [outcome.error.code for outcome in outcomes if outcome.error is not None]
+    assert codes.count("output-is-input") == 2
+    assert len([outcome for outcome in outcomes if outcome.status == "done"]) == int(sound)
+
+
+def test_no_preview_and_no_folder_of_a_series_replaces_an_input_either(tmp_path: Path) -> None:
+    dicom_series(tmp_path / "in")
+    (earlier,) = _all(tmp_path)
+    assert earlier.output is not None
+    held = {path: path.read_bytes() for path in earlier.outputs}
+    np.save(tmp_path / "a.npy", np.zeros((1, 8, 8), np.float32))
+    picture = tmp_path / "out" / "a.preview.png"
+    io.write(io.read(tmp_path / "a.npy"), picture)
+    held[picture] = picture.read_bytes()
+    found = job.discover([tmp_path / "in", tmp_path / "a.npy", earlier.output, picture], tmp_path / "out")
+    settings = job.Settings(model="sinc", force=True, preview=True)
+    outcomes = list(job.run_all(found, TWICE, tmp_path / "out", settings))
+    refused = [outcome.error.code for outcome in outcomes if outcome.error is not None]
+    assert refused == ["output-is-input"] * 3
+    assert [outcome.id for outcome in outcomes if outcome.status == "done"] == [found.items[1].id]
+    assert {path: path.read_bytes() for path in held} == held
+
+
+def test_a_file_named_in_the_output_folder_is_an_input_and_no_earlier_result(tmp_path: Path) -> None:
+    (tmp_path / "in" / "out").mkdir(parents=True)
+    np.save(tmp_path / "in" / "a.npy", np.zeros((1, 8, 8), np.float32))
+    np.save(tmp_path / "in" / "out" / "a.npy", np.ones((1, 8, 8), np.float32))
+    out = tmp_path / "in" / "out"
+    found = job.discover([tmp_path / "in", out / "a.npy"], out)
+    outcomes = list(job.run_all(found, TWICE, out, job.Settings(model="sinc", force=True)))
+    assert "output-is-input" in [outcome.error.code for outcome in outcomes if outcome.error is not None]
+    np.testing.assert_array_equal(np.load(out / "a.npy"), 1)
+
+
 def test_one_file_cannot_take_several_results(tmp_path: Path) -> None:
     for name in ("a", "b"):
         np.save(tmp_path / f"{name}.npy", np.zeros((1, 8, 8), np.float32))
@@ -159,6 +215,13 @@ def test_one_file_cannot_take_several_results(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="folder"):
         list(job.run_all(found, TWICE, tmp_path / "out.npy", SINC))
     assert not (tmp_path / "out.npy").exists()
+
+
+def test_a_call_that_makes_no_sense_is_refused_before_its_first_study_is_asked_for(tmp_path: Path) -> None:
+    np.save(tmp_path / "a.npy", np.zeros((1, 8, 8), np.float32))
+    found = job.discover([tmp_path / "a.npy"])
+    with pytest.raises(UsageError):
+        job.run_all(found, TWICE, tmp_path / "out", job.Settings(model="sinc", format="tiff"))
 
 
 def test_a_file_name_takes_the_one_result(tmp_path: Path) -> None:
@@ -250,6 +313,11 @@ def test_a_report_is_not_written_over_another(tmp_path: Path) -> None:
     assert (tmp_path / "report.json").read_text() == "kept"
     report.write(tmp_path / "report.json", [], force=True)
     assert json.loads((tmp_path / "report.json").read_text())["studies"] == []
+
+
+def test_the_report_of_a_run_that_was_ended_carries_how_it_ended(tmp_path: Path) -> None:
+    report.write(tmp_path / "report.json", [], status=143)
+    assert json.loads((tmp_path / "report.json").read_text())["exit_code"] == 143
 
 
 @pytest.mark.parametrize("shape", [(1, 1, 1), (2, 1, 7), (1, 9, 1)])

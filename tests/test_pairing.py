@@ -25,7 +25,7 @@ from mesr.alignment import Rigid
 from mesr.cli import app
 from mesr.data import PatchSampler, SamplingConfig, TrainingSlice, load_slices, read_manifest
 from mesr.degrade import ConeBeam
-from mesr.errors import InputError, UsageError
+from mesr.errors import InputError, OutputError, UsageError
 from mesr.geometry import Geometry
 from mesr.models import weights
 from mesr.paired import PairingConfig, field_of_view, plane_grid
@@ -294,3 +294,19 @@ def test_the_command_pairs_and_tells_in_its_exit_code_who_was_refused(tmp_path: 
     assert run(tmp_path / "in", "-o", tmp_path / "b", "--split", "x").exit_code == 2
     assert run(tmp_path / "in", "-o", tmp_path / "b", "--beam", "views=3").exit_code == 2
     assert run(tmp_path / "in", "-o", tmp_path / "b", "--simulate", "--beam", "veiws=3").exit_code == 2
+
+
+def test_only_an_earlier_paired_set_is_replaced_and_never_the_scans(tmp_path: Path) -> None:
+    folder = paired_set(tmp_path)
+    patients = cohort([tmp_path / "in"], simulated=False)
+    prepare_pairs(patients, folder, AS_PLACED, force=True)
+    scans = {path: path.read_bytes() for path in (tmp_path / "in").rglob("*.mha")}
+    with pytest.raises(OutputError) as raised:
+        prepare_pairs(patients, tmp_path / "in", AS_PLACED, force=True)
+    assert raised.value.code == "output-is-input"
+    (folder / "mine.txt").write_text("kept")
+    with pytest.raises(OutputError) as raised:
+        prepare_pairs(patients, folder, AS_PLACED, force=True)
+    assert raised.value.code == "other-files"
+    assert (folder / "mine.txt").read_text() == "kept"
+    assert {path: path.read_bytes() for path in scans} == scans

@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from PIL import Image
+from typer.testing import CliRunner
 from volumes import oblique, volume
 
-from mesr.errors import GeometryInput
+import mesr
+from mesr.cli import app
+from mesr.errors import GeometryInput, UsageError
 from mesr.geometry import Geometry
 from mesr.grid import Target
 from mesr.inference import Options
 from mesr.pairs import evaluate_pairs, pair_grid
 from mesr.resample import resize
+from mesr.results import read_results
 from mesr.volume import ArraySlices, Volume
 
 PLAIN = Options(device="cpu", precision="float32")
@@ -83,3 +89,38 @@ def test_the_coarser_volume_comes_first() -> None:
 def test_volumes_without_geometry_are_taken_to_cover_the_same() -> None:
     grid = pair_grid(Geometry.unknown((1, 10, 12)), Geometry.unknown((1, 25, 30)))
     assert grid.scale == (1.0, 2.5, 2.5)
+
+
+def test_rows_are_on_disk_as_they_are_measured_and_not_measured_again(tmp_path: Path) -> None:
+    coarse, fine = fine_and_coarse()
+    first = evaluate_pairs(coarse, fine, ["nearest"], out=tmp_path, options=PLAIN)
+    assert [row.key for row in read_results(tmp_path / "results.csv")] == [row.key for row in first]
+    again = evaluate_pairs(coarse, fine, ["nearest", "bicubic"], out=tmp_path, options=PLAIN)
+    kept = [row.seconds for row in again if row.model == "nearest"]
+    assert kept == pytest.approx([row.seconds for row in first])
+    assert len(read_results(tmp_path / "results.csv")) == 4
+
+
+def _on_disk(folder: Path) -> list[str]:
+    for name, one in zip(("coarse", "fine"), fine_and_coarse(), strict=True):
+        mesr.write(one, folder / f"{name}.nrrd")
+    return ["evaluate", "--pairs", str(folder / "coarse.nrrd"), str(folder / "fine.nrrd"), "-o", str(folder / "out"),
+            "--modality", "ct", "--models", "sinc"]  # fmt: skip
+
+
+@pytest.mark.slow
+def test_a_pair_can_be_drawn_at_its_own_scale(tmp_path: Path) -> None:
+    result = CliRunner().invoke(app, [*_on_disk(tmp_path), "--pictures", "2"])
+    assert result.exit_code == 0, result.output
+    with Image.open(tmp_path / "out" / "pair.png") as image:
+        assert min(image.size) > 300
+
+
+@pytest.mark.parametrize(
+    "more", [["--scales", "3"], ["--degradation", "noise"], ["--pictures", "3"]], ids=lambda more: more[0]
+)
+def test_what_means_nothing_for_a_pair_is_refused(tmp_path: Path, more: list[str]) -> None:
+    result = CliRunner().invoke(app, [*_on_disk(tmp_path), *more])
+    assert isinstance(result.exception, SystemExit | UsageError)
+    assert result.exit_code != 0
+    assert not (tmp_path / "out" / "results.csv").exists()

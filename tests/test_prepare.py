@@ -7,10 +7,20 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from scans import dicom_series
 
 from mesr.data import load_slices
-from mesr.errors import InputError, UsageError
-from mesr.prepare import ScanSpec, SetSpec, crop_to_body, of_paths, prepare, specification
+from mesr.errors import InputError, OutputError, UsageError
+from mesr.prepare import (
+    ScanSpec,
+    SetSpec,
+    crop_to_body,
+    digest,
+    of_paths,
+    prepare,
+    prepared,
+    specification,
+)
 from mesr.volume import Slice
 
 
@@ -64,6 +74,37 @@ def test_one_s_own_scans_are_split_by_path(tmp_path: Path) -> None:
     assert len({scan.patient for scan in spec.scans}) == 10
 
 
+def test_a_ct_that_does_not_say_so_gets_the_window_of_ct(tmp_path: Path) -> None:
+    """The weights are used with it later, whatever the file's format."""
+    manifest = prepare(SetSpec([_scan(tmp_path, "a", 0)]), tmp_path, tmp_path / "set")
+    assert manifest["series"][0]["window"] == [-1000, 1000]
+
+
+def test_a_ct_is_not_prepared_as_mr(tmp_path: Path) -> None:
+    dicom_series(tmp_path / "scan", size=(2, 48, 48))
+    spec, root = of_paths([tmp_path / "scan"], "MR", 0)
+    with pytest.raises(InputError, match="is CT, expected MR"):
+        prepare(spec, root, tmp_path / "set")
+
+
+def test_the_names_of_one_s_own_files_stay_out_of_the_set(tmp_path: Path) -> None:
+    _scan(tmp_path, "DOE_JOHN_1960", 0)
+    spec, root = of_paths([tmp_path / "DOE_JOHN_1960.npy"], "CT", 0)
+    prepare(spec, root, tmp_path / "set")
+    written = [path.relative_to(tmp_path).as_posix() for path in (tmp_path / "set").rglob("*")]
+    assert not any("DOE" in text for text in [*written, (tmp_path / "set" / "manifest.json").read_text()])
+
+
+def test_a_scan_has_the_same_digest_under_any_name(tmp_path: Path) -> None:
+    digests = []
+    for name, seed in (("a", 0), ("b", 0), ("c", 1)):
+        scan = _scan(tmp_path, name, seed)
+        digests.append(prepare(SetSpec([scan]), tmp_path, tmp_path / name)["series"][0]["digest"])
+    assert digests[0] == digests[1] != digests[2]
+    pixels = [one.sha256 for one in prepared(tmp_path / "b.npy", "CT")]
+    assert digest(pixels) == digests[0]
+
+
 def test_air_is_floored_and_padding_filled() -> None:
     values = np.full((260, 260), -3024, np.float32)
     values[40:220, 40:220] = 30
@@ -77,3 +118,54 @@ def test_air_is_floored_and_padding_filled() -> None:
 def test_fractions_are_kept_as_floats() -> None:
     values = np.linspace(0, 1, 260 * 260, dtype=np.float32).reshape(260, 260)
     assert crop_to_body(Slice(values), "MR", [0, 1]).dtype == np.float32
+
+
+def test_only_an_earlier_training_set_is_replaced(tmp_path: Path) -> None:
+    spec = SetSpec([_scan(tmp_path, "a", 0)])
+    prepare(spec, tmp_path, tmp_path / "set")
+    with pytest.raises(OutputError) as raised:
+        prepare(spec, tmp_path, tmp_path / "set")
+    assert raised.value.code == "exists"
+    first = sorted((tmp_path / "set").rglob("*"))
+    prepare(spec, tmp_path, tmp_path / "set", force=True)
+    assert sorted((tmp_path / "set").rglob("*")) == first
+
+
+@pytest.mark.parametrize("place", ["notes.txt", "more/scan.npy", ".hidden"])
+@pytest.mark.parametrize("among", ["alone", "beside a set"])
+def test_what_no_prepare_made_is_never_deleted(tmp_path: Path, place: str, among: str) -> None:
+    spec = SetSpec([_scan(tmp_path, "a", 0)])
+    if among == "beside a set":
+        prepare(spec, tmp_path, tmp_path / "set")
+    own = tmp_path / "set" / place
+    own.parent.mkdir(parents=True, exist_ok=True)
+    own.write_text("mine")
+    with pytest.raises(OutputError) as raised:
+        prepare(spec, tmp_path, tmp_path / "set", force=True)
+    assert raised.value.code == "other-files"
+    assert own.read_text() == "mine"
+
+
+@pytest.mark.parametrize(
+    "manifest", ["nonsense", "[]", '{"format": 1, "studies": []}', '{"format": 1, "series": [{}]}']
+)
+def test_a_manifest_of_something_else_makes_no_training_set(tmp_path: Path, manifest: str) -> None:
+    (tmp_path / "set").mkdir()
+    (tmp_path / "set" / "manifest.json").write_text(manifest)
+    with pytest.raises(OutputError) as raised:
+        prepare(SetSpec([_scan(tmp_path, "a", 0)]), tmp_path, tmp_path / "set", force=True)
+    assert raised.value.code == "other-files"
+    assert (tmp_path / "set" / "manifest.json").read_text() == manifest
+
+
+def test_the_scans_are_never_replaced_by_the_set_made_of_them(tmp_path: Path) -> None:
+    (tmp_path / "scans" / "a").mkdir(parents=True)
+    scan = _scan(tmp_path / "scans" / "a", "one", 0)
+    before = (tmp_path / "scans" / "a" / scan.path).read_bytes()
+    for root, path in (("scans/a", scan.path), ("scans", "a")):
+        scan.path = path
+        for out in (tmp_path / "scans", tmp_path / "scans" / "a", tmp_path / "scans" / "a" / "one.npy"):
+            with pytest.raises(OutputError) as raised:
+                prepare(SetSpec([scan]), tmp_path / root, out, force=True)
+            assert raised.value.code in ("output-is-input", "other-files")
+    assert (tmp_path / "scans" / "a" / "one.npy").read_bytes() == before

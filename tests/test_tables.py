@@ -103,6 +103,13 @@ def test_the_gain_table_has_a_row_a_site_and_a_column_a_scale() -> None:
     assert "(44.00)" in lines[5]
 
 
+def test_the_gain_table_shows_a_dash_where_one_slice_gives_no_interval_and_says_why() -> None:
+    lines = tables.gain_table(versus({("p", 0): 5.0}), "ours").splitlines()
+    assert "which takes two" in lines[0]
+    assert [cell.strip() for cell in lines[4].split("|")[1:-1]][1] == "+5.00 [–] (45.00)"
+    assert "nan" not in "".join(lines)
+
+
 def test_the_report_shows_every_site_scale_and_method_with_its_numbers() -> None:
     text = tables.report([*versus({("a", 0): 5.0, ("b", 1): 5.0}), *versus({("a", 0): 5.0}, scale="1.3x2.2")])
     assert "**pelvis ×2** – 2 slices, 2 patients" in text

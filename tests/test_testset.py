@@ -59,6 +59,28 @@ def test_a_network_is_not_measured_on_what_it_was_trained_on() -> None:
     testset.assert_unseen(spec, [Card("unseen-1", {}, "0", {"data": [{"id": "B"}]})])
 
 
+def test_a_network_is_not_measured_on_pixels_it_was_trained_on(tmp_path: Path) -> None:
+    """Scans given by path have no name to tell them by."""
+    for name, seed in (("seen", 0), ("other", 1)):
+        values = np.random.default_rng(seed).integers(-1000, 1000, (1, 60, 60)).astype(np.int16)
+        np.save(tmp_path / f"{name}.npy", values)
+    seen = prepare.digest([one.sha256 for one in prepare.prepared(tmp_path / "seen.npy", "CT")])
+    card = Card("seen-1", {}, "0", {"data": [{"id": "scan-0000", "digest": seen}]})
+    with pytest.raises(UsageError, match="trained on"):
+        testset.assert_unseen(testset.of_paths([tmp_path / "seen.npy"], "CT"), [card])
+    testset.assert_unseen(testset.of_paths([tmp_path / "other.npy"], "CT"), [card])
+    with pytest.raises(UsageError, match="trained on"):  # In a set of one's own scans "scan-0000" is a name.
+        testset.assert_unseen(
+            testset.EvaluationSpec([testset.MeasuredScan("scan-0000", "CT", patient="p")]), [card]
+        )
+
+
+def test_a_ct_that_does_not_say_so_is_measured_in_hu(tmp_path: Path) -> None:
+    np.save(tmp_path / "a.npy", np.zeros((1, 60, 60), np.int16))
+    (one,) = testset.subjects(testset.of_paths([tmp_path / "a.npy"], "CT"))
+    assert (one.volume.unit, one.window) == ("HU", HU_WINDOW)
+
+
 def test_padding_and_impossible_values_count_as_air() -> None:
     values = np.array([[40.0, -3024.0], [500.0, -1500.0]], dtype=np.float32)
     padding = np.array([[False, False], [True, False]])

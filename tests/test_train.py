@@ -15,10 +15,11 @@ import pytest
 import torch
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
+from small_run import ARGS, silent, small_run, small_set
 
 from mesr.checkpoint import grow
 from mesr.data import reference_pair
-from mesr.errors import MesrError, UsageError, WeightsError
+from mesr.errors import MesrError, OutputError, UsageError, WeightsError
 from mesr.grid import fraction
 from mesr.losses import Ramp, l1, vgg
 from mesr.losses.vgg import ARCHITECTURES, Vgg
@@ -26,55 +27,18 @@ from mesr.models import build
 from mesr.models import weights as weights_files
 from mesr.models.weights import Card
 from mesr.progress import Progress
-from mesr.recipe import ModelConfig, TrainConfig, ValidationConfig
+from mesr.recipe import TrainConfig, ValidationConfig
 from mesr.train import train
-
-ARGS = {"blocks": 1, "features": 8, "hidden": 16}
 
 
 @pytest.fixture(name="root")
 def _root(tmp_path: Path) -> Path:
-    """A training set of two patients with edges to learn."""
-    root = tmp_path / "set"
-    root.mkdir()
-    chance = np.random.default_rng(0)
-    series = []
-    for split in ("train", "val"):
-        slices = []
-        for n in range(2):
-            blocks = chance.integers(-900, 900, (16, 16)).repeat(8, axis=0).repeat(8, axis=1)
-            np.save(root / f"{split}{n}.npy", blocks.astype(np.int16))
-            slices.append(
-                {"file": f"{split}{n}.npy", "site": "chest", "shape": [128, 128], "sha256": f"{split}{n}"}
-            )
-        series.append(
-            {"id": split, "patient": split, "split": split, "modality": "CT", "licence": "none", "source": "made",
-             "spacing": [5.0, 0.7, 0.7], "window": [-1000, 1000], "slices": slices}
-        )  # fmt: skip
-    (root / "manifest.json").write_text(json.dumps({"format": 1, "series": series}))
-    return root
-
-
-def _config(root: Path, out: Path, **changes: object) -> TrainConfig:
-    config = TrainConfig(
-        name="tiny", set=str(root), out=str(out), model=ModelConfig("mesr", dict(ARGS)), steps=12
-    )
-    config.sampling.patch, config.sampling.batch = 12, 2
-    config.optimiser.warmup = 2
-    config.validation = ValidationConfig(every=6, scales=[2.0], slices=1)
-    config.precision = "float32"
-    for key, value in changes.items():
-        setattr(config, key, value)
-    return config
-
-
-def _silent(_: Progress) -> None:
-    """No reports."""
+    return small_set(tmp_path / "set")
 
 
 @pytest.mark.parametrize("optimiser", ["adam", "muon"])
 def test_training_beats_where_it_began(root: Path, tmp_path: Path, optimiser: str) -> None:
-    config = _config(root, tmp_path / "run", steps=60)
+    config = small_run(root, tmp_path / "run", steps=60)
     config.optimiser.name = optimiser  # type: ignore[assignment]
     config.optimiser.warmup, config.optimiser.rate = 10, 4e-3
     scores: list[float] = []
@@ -91,7 +55,7 @@ def test_training_beats_where_it_began(root: Path, tmp_path: Path, optimiser: st
 
 
 def test_a_weights_file_says_how_it_came_to_be(root: Path, tmp_path: Path) -> None:
-    card = weights_files.read_card(train(_config(root, tmp_path / "run"), _silent))
+    card = weights_files.read_card(train(small_run(root, tmp_path / "run"), silent))
     training = card.about["training"]
     assert (card.name, training["steps"], training["scales"]) == ("tiny", 12, [1.0, 4.0])
     assert training["spacing_mm"] == [0.7, 0.7]
@@ -101,15 +65,15 @@ def test_a_weights_file_says_how_it_came_to_be(root: Path, tmp_path: Path) -> No
 
 
 def test_a_weights_file_says_what_its_patches_covered(root: Path, tmp_path: Path) -> None:
-    config = _config(root, tmp_path / "run")
+    config = small_run(root, tmp_path / "run")
     config.sampling.scales, config.sampling.continuous, config.sampling.coarser = [1.5, 4.0], 0.25, 1.5
-    training = weights_files.read_card(train(config, _silent)).about["training"]
+    training = weights_files.read_card(train(config, silent)).about["training"]
     assert training["scales"] == [1.0, 4.0]
     assert training["listed_scales"] == [[1.5, 4.0], 0.75]
     assert training["spacing_mm"] == pytest.approx([0.7, 1.05])
-    config = _config(root, tmp_path / "other")
+    config = small_run(root, tmp_path / "other")
     config.sampling.scales = [1.5, 4.0]
-    training = weights_files.read_card(train(config, _silent)).about["training"]
+    training = weights_files.read_card(train(config, silent)).about["training"]
     assert training["scales"] == [1.5, 4.0]
 
 
@@ -143,20 +107,20 @@ def test_a_killed_run_goes_on_exactly(root: Path, tmp_path: Path, losses: str) -
 
 
 def test_a_run_s_folder_is_not_mixed_with_another_recipe(root: Path, tmp_path: Path) -> None:
-    train(_config(root, tmp_path / "run"), _silent)
+    train(small_run(root, tmp_path / "run"), silent)
     with pytest.raises(UsageError, match="optimiser"):
-        changed = _config(root, tmp_path / "run")
+        changed = small_run(root, tmp_path / "run")
         changed.optimiser.rate = 1.0
-        train(changed, _silent)
+        train(changed, silent)
 
 
 def test_a_run_is_made_longer_only_where_no_rate_so_far_depended_on_its_end(
     root: Path, tmp_path: Path
 ) -> None:
     def run(name: str, steps: int, schedule: str) -> dict[str, torch.Tensor]:
-        config = _config(root, tmp_path / name, steps=steps)
+        config = small_run(root, tmp_path / name, steps=steps)
         config.optimiser.schedule = schedule  # type: ignore[assignment]
-        return load_file(train(config, _silent))
+        return load_file(train(config, silent))
 
     run("longer", 4, "constant")
     longer, whole = run("longer", 8, "constant"), run("whole", 8, "constant")
@@ -168,7 +132,7 @@ def test_a_run_is_made_longer_only_where_no_rate_so_far_depended_on_its_end(
 
 
 def test_the_log_has_every_validation_per_site_and_scale(root: Path, tmp_path: Path) -> None:
-    train(_config(root, tmp_path / "run"), _silent)
+    train(small_run(root, tmp_path / "run"), silent)
     lines = (tmp_path / "run" / "log.csv").read_text().splitlines()
     assert [line.split(",")[:2] for line in lines if "psnr" in line] == [
         ["6", "psnr chest ×2"],
@@ -176,11 +140,26 @@ def test_the_log_has_every_validation_per_site_and_scale(root: Path, tmp_path: P
     ]
 
 
+def test_a_short_run_logs_its_loss_and_rate_too(root: Path, tmp_path: Path) -> None:
+    train(small_run(root, tmp_path / "run"), silent)
+    lines = (tmp_path / "run" / "log.csv").read_text().splitlines()
+    for quantity in ("loss", "loss l1", "rate"):
+        assert [line.split(",")[0] for line in lines if f",{quantity}," in line] == ["6", "12"]
+
+
+def test_a_checkpoint_that_cannot_be_read_is_refused(root: Path, tmp_path: Path) -> None:
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "checkpoint.safetensors").write_bytes(b"not a checkpoint")
+    with pytest.raises(UsageError, match="cannot be read") as refused:
+        train(small_run(root, tmp_path / "run"), silent)
+    assert refused.value.code == "other-run"
+
+
 def test_fine_tuning_starts_from_weights(root: Path, tmp_path: Path) -> None:
-    first = train(_config(root, tmp_path / "first"), _silent)
-    second = _config(root, tmp_path / "second", start=str(first), steps=1)
+    first = train(small_run(root, tmp_path / "first"), silent)
+    second = small_run(root, tmp_path / "second", start=str(first), steps=1)
     second.optimiser.rate = 0.0
-    found, expected = load_file(train(second, _silent)), load_file(first)
+    found, expected = load_file(train(second, silent)), load_file(first)
     for key in expected:
         torch.testing.assert_close(found[key], expected[key], atol=1e-6, rtol=0)
 
@@ -204,9 +183,37 @@ def test_weights_of_another_width_are_no_start() -> None:
         grow(wide, (narrow, Card("narrow", {}, "", {})))
 
 
+def test_settings_that_make_no_sense_are_refused_before_anything_is_written(
+    root: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(UsageError, match="steps must be 1 or more, found 0"):
+        train(small_run(root, tmp_path / "run", steps=0), silent)
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_folder_that_cannot_be_written_is_refused(root: Path, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    nowhere = [Path("/proc/x")] if Path("/proc").is_dir() else []
+    for out in (tmp_path / "file", tmp_path / "file" / "run", *nowhere):
+        with pytest.raises(OutputError) as refused:
+            train(small_run(root, out), silent)
+        assert refused.value.code == "unwritable"
+
+
+def test_a_run_without_validation_needs_nothing_to_validate_on(root: Path, tmp_path: Path) -> None:
+    manifest = json.loads((root / "manifest.json").read_text())
+    manifest["series"] = manifest["series"][:1]
+    (root / "manifest.json").write_text(json.dumps(manifest))
+    config = small_run(root, tmp_path / "run", validation=ValidationConfig(scales=[]))
+    seen: list[object] = []
+    assert train(config, lambda p: seen.append(p.scores)).is_file()
+    assert seen == [None] * 12
+    assert "psnr" not in (tmp_path / "run" / "log.csv").read_text()
+
+
 def test_unknown_losses_are_refused_before_anything_is_loaded(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="losses"):
-        train(_config(tmp_path / "no set", tmp_path / "run", losses={"l7": 1.0}), _silent)
+        train(small_run(tmp_path / "no set", tmp_path / "run", losses={"l7": 1.0}), silent)
 
 
 def _compound(root: Path, out: Path, monkeypatch: pytest.MonkeyPatch, **changes: object) -> TrainConfig:
@@ -216,7 +223,7 @@ def _compound(root: Path, out: Path, monkeypatch: pytest.MonkeyPatch, **changes:
     if not file.exists():
         save_file(Vgg(ARCHITECTURES["vgg16"]).state_dict(), file, metadata={"vgg": "vgg16"})
     losses = {"l1": 1.0, "perceptual": 0.01, "adversarial": 0.001}
-    config = _config(root, out, losses=losses, schedule={"adversarial": Ramp(start=4, ramp=4)}, **changes)
+    config = small_run(root, out, losses=losses, schedule={"adversarial": Ramp(start=4, ramp=4)}, **changes)
     config.perceptual.vgg, config.perceptual.depths = str(file), [1, 2, 3]
     config.critic.features, config.critic.steps = 2, 2
     config.sampling.high = 1.5
@@ -233,11 +240,11 @@ def test_a_compound_run_goes_on_exactly_from_its_checkpoint(
             raise RuntimeError("the power went")
 
     torch.set_num_threads(1)
-    whole = train(_compound(root, tmp_path / "whole", monkeypatch), _silent)
+    whole = train(_compound(root, tmp_path / "whole", monkeypatch), silent)
     broken = _compound(root, tmp_path / "broken", monkeypatch, checkpoint_minutes=0.0)
     with pytest.raises(RuntimeError, match="power"):
         train(broken, stops)
-    train(broken, _silent)
+    train(broken, silent)
     for name in (whole.name, "checkpoint.safetensors"):
         expected, found = (load_file(tmp_path / run / name) for run in ("whole", "broken"))
         assert expected.keys() == found.keys()
@@ -253,7 +260,7 @@ def test_a_compound_run_logs_its_terms_and_says_what_it_was_trained_with(
     config.perceptual.depths = [1]
     config.sampling.batch = 1
     config.validation.every = 100
-    card = weights_files.read_card(train(config, _silent))
+    card = weights_files.read_card(train(config, silent))
     assert card.perceptual
     assert card.about["training"]["losses"] == {"l1": 1.0, "perceptual": 0.01, "adversarial": 0.001}
     assert card.about["training"]["vgg"] == "vgg.safetensors"
@@ -272,7 +279,7 @@ def test_a_run_that_diverges_stops_and_leaves_the_checkpoint_alone(
         "mesr.losses.pixel.l1", lambda sr, hr: l1(sr, hr) * (1.0 if next(steps) < 6 else float("nan"))
     )
     with pytest.raises(MesrError) as stopped:
-        train(_config(root, tmp_path / "run", checkpoint_minutes=0.0), _silent)
+        train(small_run(root, tmp_path / "run", checkpoint_minutes=0.0), silent)
     assert stopped.value.code == "diverged"
     assert "step 6" in stopped.value.sentence
     with safe_open(tmp_path / "run" / "checkpoint.safetensors", framework="pt") as file:
@@ -287,19 +294,19 @@ def test_patches_too_small_for_the_vgg_are_refused(
     config = _compound(root, tmp_path / "run", monkeypatch)
     config.perceptual.depths = [1, 5]
     with pytest.raises(UsageError, match="patches of 16 pixels, found 12"):
-        train(config, _silent)
+        train(config, silent)
 
 
 def test_a_checkpoint_from_before_a_setting_existed_goes_on(root: Path, tmp_path: Path) -> None:
-    train(_config(root, tmp_path / "run"), _silent)
+    train(small_run(root, tmp_path / "run"), silent)
     path = tmp_path / "run" / "checkpoint.safetensors"
     with safe_open(path, framework="pt") as file:
         header = json.loads(file.metadata()["run"])
     for late in ("schedule", "perceptual", "critic"):
         del header["config"][late]
     save_file(load_file(path), path, metadata={"run": json.dumps(header)})
-    train(_config(root, tmp_path / "run"), _silent)
+    train(small_run(root, tmp_path / "run"), silent)
     with pytest.raises(UsageError, match="critic"):
-        changed = _config(root, tmp_path / "run")
+        changed = small_run(root, tmp_path / "run")
         changed.critic.steps = 1
-        train(changed, _silent)
+        train(changed, silent)

@@ -65,3 +65,21 @@ def enlarged(source: Volume, scale: str = "2.5") -> Volume:
         slices=ArraySlices(np.ascontiguousarray(array)),
         derivation=made,
     )
+
+
+def head() -> np.ndarray:
+    """Whole HU: air around a disk of soft tissue with a shell of bone."""
+    y, x = np.mgrid[:40, :36]
+    radius = np.hypot(y - 20, x - 18)
+    hu = np.where(radius < 12, 40.0, -1000.0)
+    hu[(radius >= 12) & (radius < 14)] = 900
+    return np.rint(hu + 10 * np.sin(3 * x))[None].astype(np.float32)
+
+
+def scan_of(
+    array: np.ndarray, modality: object = None, unit: str | None = None, spacing: float = 0.8
+) -> Volume:
+    """A volume with a place, of slices 5 mm apart, that says its modality or not."""
+    unit = unit if unit is not None else "HU" if modality == "CT" else ""
+    geometry = Geometry(array.shape, (5.0, spacing, spacing))
+    return Volume(geometry, ArraySlices(array), modality, unit)

@@ -1,6 +1,7 @@
 """The state of a training run, saved so that a run killed at any moment goes on exactly.
 
-Tensors in a safetensors file, the rest in its header; no pickle. Also: deepening a trained network.
+Tensors in a safetensors file, the rest in its header; no pickle. Also: beginning with trained weights, and deepening
+their network.
 """
 
 from __future__ import annotations
@@ -14,17 +15,21 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from . import config as configuration
-from .errors import UsageError, WeightsError
-from .files import atomic_path
+from .errors import OutputError, UsageError, WeightsError
+from .files import atomic_path, check_target
 from .losses import Adversary
+from .models import weights as weights_files
 from .models.contract import SuperResolver
 from .models.weights import Card
+from .provenance import Origin, origin_of
 from .recipe import TrainConfig
+
+CHECKPOINT = "checkpoint.safetensors"
 
 
 class Run:
@@ -37,9 +42,10 @@ class Run:
         out: Path,
         config: TrainConfig,
         adversary: Adversary | None = None,
+        origin: Origin | None = None,
     ) -> None:
         self.model, self.optimiser, self.out, self.config = model, optimiser, out, config
-        self.adversary = adversary
+        self.adversary, self.origin = adversary, origin
         self.step = 0
         self.seconds = 0.0
         self.average = {key: value.detach().clone() for key, value in model.state_dict().items()}
@@ -70,7 +76,7 @@ class Run:
 
     @property
     def checkpoint(self) -> Path:
-        return self.out / "checkpoint.safetensors"
+        return self.out / CHECKPOINT
 
     def save(self) -> None:
         """Write the checkpoint, atomically."""
@@ -84,28 +90,34 @@ class Run:
             critic = self.adversary.critic
             tensors |= {f"critic.{k}": v for k, v in critic.state_dict().items()}
             tensors |= _steps_so_far("critic-optimiser.", self.adversary.optimiser, critic)
-        header = {"step": self.step, "seconds": self.seconds, "config": self._fixed(self.step)}
+        header = {
+            "step": self.step, "seconds": self.seconds, "config": self._fixed(self.step), "origin": self.origin,
+        }  # fmt: skip
         with atomic_path(self.checkpoint, force=True) as temporary:
             stored = {key: value.detach().cpu().contiguous() for key, value in tensors.items()}
             save_file(stored, temporary, metadata={"run": json.dumps(header, sort_keys=True)})
 
     def resume(self) -> None:
-        """Go on from the checkpoint, if there is one."""
+        """Go on from the checkpoint, if there is one.
+
+        Raises:
+            UsageError: code `other-run`, it cannot be read or is of another configuration.
+        """
         self._since = time.monotonic()
-        if not self.checkpoint.exists():
+        header = _header(self.out)
+        if header is None:
             return
+        fixed = self._fixed(header["step"])
+        before = _completed(header["config"], fixed)
+        if before != fixed:
+            changed = [k for k in fixed | before if before.get(k) != fixed.get(k)]
+            raise UsageError(
+                "other-run",
+                f"The run's folder holds a checkpoint of another configuration ({', '.join(changed)} differ).",
+                "Choose another out=FOLDER, or remove the old run.",
+                self.out,
+            )
         with safe_open(self.checkpoint, framework="pt") as file:
-            header = json.loads(file.metadata()["run"])
-            fixed = self._fixed(header["step"])
-            before = _completed(header["config"], fixed)
-            if before != fixed:
-                changed = [k for k in fixed | before if before.get(k) != fixed.get(k)]
-                raise UsageError(
-                    "other-run",
-                    f"The run's folder holds a checkpoint of another configuration ({', '.join(changed)} differ).",
-                    "Choose another out=FOLDER, or remove the old run.",
-                    self.out,
-                )
             tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
         self.step, self.seconds = header["step"], header["seconds"]
         self.model.load_state_dict(_under(tensors, "model."))
@@ -124,6 +136,64 @@ class Run:
         if schedule == "constant" or (schedule == "linear" and step <= self.config.steps * (1.0 - fall)):
             settings.pop("steps")  # No rate so far has depended on it: a run may be made longer or shorter.
         return settings
+
+
+def made_folder(out: str) -> Path:
+    """The folder of a run, made where it is missing.
+
+    Raises:
+        OutputError: code `unwritable`.
+    """
+    folder = Path(out).expanduser()
+    try:
+        check_target(folder / CHECKPOINT, force=True)
+        folder.mkdir(parents=True, exist_ok=True)
+    except (OSError, OutputError):
+        raise OutputError(
+            "unwritable", "The run's folder cannot be made or written.", "Choose another out=FOLDER.", folder
+        ) from None
+    return folder
+
+
+def begin(model: SuperResolver, start: str | None, out: Path) -> Origin | None:
+    """Let a network begin with trained weights, and say of which they are.
+
+    A run that goes on has both in its checkpoint, so that the file it started from may have gone by then.
+
+    Args:
+        start: name or file of the weights; None to begin from nothing.
+        out: the run's folder.
+
+    Raises:
+        UsageError: code `other-run`, the checkpoint there cannot be read.
+        WeightsError: the weights cannot be had or do not fit.
+    """
+    if start is None:
+        return None
+    origin: Origin | None = (_header(out) or {}).get("origin")
+    if origin is None:
+        donor = weights_files.load(Path(start).expanduser())
+        grow(model, donor)
+        origin = origin_of(donor[1])
+    return origin
+
+
+def _header(out: Path) -> dict[str, Any] | None:
+    """The header of the checkpoint in a run's folder; None where there is none."""
+    path = out / CHECKPOINT
+    if not path.exists():
+        return None
+    try:
+        with safe_open(path, framework="pt") as file:
+            header: dict[str, Any] = json.loads(file.metadata()["run"])
+    except (OSError, SafetensorError, KeyError, TypeError, ValueError):
+        raise UsageError(
+            "other-run",
+            "The run's folder holds a checkpoint that cannot be read.",
+            "Choose another out=FOLDER, or remove the old run.",
+            out,
+        ) from None
+    return header
 
 
 def _completed(before: Mapping[str, Any], fixed: Mapping[str, Any]) -> dict[str, Any]:

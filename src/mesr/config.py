@@ -16,6 +16,8 @@ from .errors import UsageError
 
 Config = TypeVar("Config")
 
+_WORDS = {int: "a whole number", float: "a number", str: "text", bool: "true or false"}
+
 
 def load(kind: type[Config], path: Path | None, overrides: Sequence[str] = ()) -> Config:
     """A dataclass from a YAML file and overrides such as `optimiser.rate=1e-4`.
@@ -87,8 +89,8 @@ def _checked(hint: Any, value: Any, where: str) -> Any:
         return float(value)
     if isinstance(hint, type) and isinstance(value, hint) and not (hint is int and isinstance(value, bool)):
         return value
-    name = getattr(hint, "__name__", str(hint))
-    raise UsageError("config", f"{where} must be a {name}, found {str(value)[:40]!r}.")
+    wanted = _WORDS.get(hint, str(hint))
+    raise UsageError("config", f"{where} must be {wanted}, found {str(value)[:40]!r}.")
 
 
 def _set(values: dict[str, Any], keys: list[str], value: Any) -> None:

@@ -22,7 +22,7 @@ from torch import Tensor
 from .degrade import recipe, seed_of
 from .errors import InputError, UsageError
 from .grid import Axis, Grid, fraction, reference_crop, round_half_up
-from .patches import Place, margin, moved, shrinking
+from .patches import Place, margin, moved, shrinking, softened
 from .resample import resize
 
 MANIFEST = "manifest.json"
@@ -80,6 +80,9 @@ class SamplingConfig:
         anisotropic: share of the batches whose rows and columns get scales of their own.
         coarser: the reference of half the batches is itself a slice shrunk, by a factor between 1 and this one: what
             a scan of larger pixels would show, whose edges are sharper and whose noise is less. 1 for never.
+        kernels: every reference is made sharper or softer by a factor of its own, as by another reconstruction
+            kernel: the finest detail (what a Gaussian of one pixel takes off) is scaled by 1 − kernels to 1 + kernels.
+        balance: of long series against short ones: 0 draws every slice alike, 1 every series.
         degradation: a recipe of `degrade`, such as `bicubic` or `noise:sigma=0.01`.
         candidates: places looked at for every patch; the one with the most detail is taken.
         modalities: what to train on.
@@ -97,6 +100,8 @@ class SamplingConfig:
     spread: Literal["uniform", "log"] = "uniform"
     anisotropic: float = 0.25
     coarser: float = 1.0
+    kernels: float = 0.0
+    balance: float = 0.5
     degradation: str = "bicubic"
     candidates: int = 1
     modalities: list[str] = field(default_factory=lambda: ["CT"])
@@ -190,11 +195,11 @@ class PatchSampler:
                 f"The degradation {self.recipe.name} scans whole slices; patches cannot be made with it.",
                 "Simulate the scans once and train on the pairs: mesr prepare-pairs --simulate.",
             )
-        if config.coarser < 1.0 or (config.coarser > 1.0 and self.recipe.whole):
+        if self.recipe.whole and (config.coarser > 1.0 or config.kernels):
             raise UsageError(
-                "coarser",
-                f"sampling.coarser must be 1 or more, and 1 with the degradation {self.recipe.name},"
-                f" found {config.coarser:g}.",
+                "whole-slices",
+                f"The degradation {self.recipe.name} is made from whole slices as they are:"
+                " sampling.coarser must be 1 and sampling.kernels 0.",
             )
         largest = max([*config.scales, *([config.high] if config.continuous or not config.scales else [])])
         side = round_half_up(config.patch * fraction(largest)) + 2 * self._margin(fraction(largest))
@@ -208,8 +213,7 @@ class PatchSampler:
         self.paired = any(one.paired is not None for one in self.slices)
         numbers = np.array([one.series for one in self.slices])
         counts = np.bincount(numbers)
-        # Between a slice a vote and a series a vote: long scans count more, not all.
-        weights = 1.0 / np.sqrt(counts[numbers])
+        weights = counts[numbers].astype(np.float64) ** -config.balance
         self.chances = np.cumsum(weights / weights.sum())
 
     def batch(self, step: int) -> Batch:
@@ -229,6 +233,9 @@ class PatchSampler:
             wide[n, 0] = _cut(one.patch(place.rows, place.columns), place, height, width)
             if self.paired:
                 source[n, 0] = _cut(one.source(place.rows, place.columns), place, height, width)
+            elif self.config.kernels:
+                sharper = self.config.kernels * (2.0 * chance.random() - 1.0)
+                wide[n, 0] += sharper * (wide[n, 0] - softened(wide[n, 0]))
             chosen.append((one, place))
         # Its own stream, so that the same patches are cut whatever is done to them.
         noise = np.random.default_rng([self.config.seed, step, 1])

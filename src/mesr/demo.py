@@ -11,18 +11,19 @@ from fractions import Fraction
 from pathlib import Path
 
 from . import io, picture
-from .errors import InputError, OutputError
+from .errors import InputError
 from .evaluate import degraded
-from .files import atomic_folder
+from .files import atomic_folder, check_replaceable
 from .gallery import restored
 from .grid import Target
 from .inference import Options
 from .intensity import HU_WINDOW
 from .job import Settings, run
 from .metrics import Measures, measure
+from .modality import identified
 from .models import weights
 from .testset import counted_air
-from .upscaling import chosen, identified
+from .upscaling import chosen
 from .volume import FloatImage
 
 SCALE = Fraction(5, 2)
@@ -65,13 +66,14 @@ def demonstrate(out: Path, model: str = "auto", options: Options = Options()) ->
         WeightsError: there are no such weights.
         InputError: the installed pydicom does not carry the slice, code `no-sample`.
     """
-    if out.exists() and not (out / OWN).is_file() and not (out.is_dir() and not any(out.iterdir())):
-        raise OutputError(
-            "other-files",
-            "The folder holds something that no demo made.",
-            "Choose another: mesr demo -o DIR",
-            out,
-        )
+    check_replaceable(
+        out,
+        (),
+        lambda held: (held / OWN).is_file(),
+        "The folder holds something that no demo made.",
+        "Choose another: mesr demo -o DIR",
+        force=True,
+    )
     series = _sample()
     volume = identified(series.open(), None)
     if model == "auto":

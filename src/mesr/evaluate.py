@@ -83,7 +83,8 @@ def run(
         on_slice: called with slices done, slices in all and the scan's name.
 
     Raises:
-        UsageError: a scale or the degradation makes no sense, or a network was trained on one of the scans.
+        UsageError: a scale or the degradation makes no sense, a network was trained on one of the scans, or
+            nothing is there to measure.
         InputError: a scan cannot be read, or results.csv is of another version.
     """
     kind = recipe(degradation)
@@ -92,6 +93,14 @@ def run(
     loaded = [weights_files.load(name) for name in models]
     assert_unseen(spec, [card for _, card in loaded])
     work = list(subjects(spec))
+    if not work or not asked:
+        modalities = "/".join(sorted({scan.modality for scan in spec.scans}))
+        raise UsageError(
+            "nothing-to-measure",
+            f"Slices of {modalities} and scales to measure at are needed,"
+            f" found {len(work)} slices and {len(asked)} scales.",
+            "Say what the scans are with --modality, and give --scales.",
+        )
     if spec.split == "test":
         log_look(Path(spec.looks), command)
     file = ResultsFile(out / "results.csv")

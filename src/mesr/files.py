@@ -1,6 +1,6 @@
 """Writing that leaves nothing half done: temporary name, fsync, rename; never over something else.
 
-Also the cleaning of names and texts that came from a file.
+Also the cleaning of names and texts that came from a file, and the counting of things in a sentence.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import os
 import secrets
 import shutil
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 from .errors import OutputError
@@ -23,17 +23,71 @@ def check_target(path: Path, *, force: bool = False) -> None:
     Raises:
         OutputError: code `exists` or `unwritable`.
     """
-    if path.exists() and not force and not (path.is_dir() and not any(path.iterdir())):
+    with _unwritable(path):
+        if path.exists() and not force and not (path.is_dir() and not any(path.iterdir())):
+            raise OutputError(
+                "exists",
+                "The output exists already.",
+                "Choose another name or add --force to replace it.",
+                path,
+            )
+        # Whether the file system takes the longer name that it has until it is whole.
+        _beside(path).exists()
+        parent = path.absolute().parent
+        while not parent.exists():
+            parent = parent.parent
+        if not parent.is_dir() or not os.access(parent, os.W_OK | os.X_OK):
+            raise OutputError(
+                "unwritable", "The output folder cannot be written.", "Choose another folder.", path
+            )
+
+
+def check_file(path: Path, *, force: bool = False) -> None:
+    """`check_target` for a file, which replaces no folder, `force` or not.
+
+    Raises:
+        OutputError: code `exists` or `unwritable`.
+    """
+    with _unwritable(path):
+        if path.is_dir():
+            raise OutputError(
+                "unwritable", "A file was to be written, found a folder there.", "Choose another name.", path
+            )
+    check_target(path, force=force)
+
+
+def check_replaceable(
+    folder: Path,
+    inputs: Iterable[Path],
+    earlier: Callable[[Path], bool],
+    otherwise: str,
+    fix: str = "Choose another folder.",
+    *,
+    force: bool = False,
+) -> None:
+    """Refuse a folder that must not be replaced whole, as `atomic_folder` does it. An empty one passes.
+
+    Args:
+        folder: the output.
+        inputs: files and folders the result is made from.
+        earlier: whether a folder holds an earlier result and nothing else.
+        otherwise: the sentence where it does not.
+        fix: what the user can then do.
+        force: replace an earlier result.
+
+    Raises:
+        OutputError: codes `exists`, `unwritable`, `output-is-input`, `other-files`.
+    """
+    check_target(folder, force=force)
+    if not folder.exists():
+        return
+    place = folder.resolve()
+    if any(place == one or place in one.parents for one in map(Path.resolve, inputs)):
         raise OutputError(
-            "exists", "The output exists already.", "Choose another name or add --force to replace it.", path
+            "output-is-input", "The output folder is or holds an input.", "Choose another folder.", folder
         )
-    parent = path.absolute().parent
-    while not parent.exists():
-        parent = parent.parent
-    if not parent.is_dir() or not os.access(parent, os.W_OK | os.X_OK):
-        raise OutputError(
-            "unwritable", "The output folder cannot be written.", "Choose another folder.", path
-        )
+    if not folder.is_dir() or (any(folder.iterdir()) and not earlier(folder)):
+        raise OutputError("other-files", otherwise, fix, folder)
 
 
 @contextlib.contextmanager
@@ -42,10 +96,10 @@ def atomic_path(path: Path, *, force: bool = False) -> Iterator[Path]:
 
     The temporary name keeps the suffixes, so that libraries which choose a format by suffix work.
     """
-    check_target(path, force=force)
+    check_file(path, force=force)
     with _unwritable(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{secrets.token_hex(6)}.{path.name}")
+    temporary = _beside(path)
     try:
         with _unwritable(path):
             yield temporary
@@ -68,7 +122,7 @@ def atomic_folder(path: Path, *, force: bool = False) -> Iterator[Path]:
     check_target(path, force=force)
     with _unwritable(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{secrets.token_hex(6)}.{path.name}")
+    temporary = _beside(path)
     aside = path.with_name(f".{secrets.token_hex(6)}.old.{path.name}")
     try:
         with _unwritable(path):
@@ -105,6 +159,11 @@ def _unwritable(path: Path) -> Iterator[None]:
         ) from error
 
 
+def _beside(path: Path) -> Path:
+    """A hidden name beside `path` that nothing has."""
+    return path.with_name(f".{secrets.token_hex(6)}.{path.name}")
+
+
 def _sync(path: Path) -> None:
     """Flush one file or folder to the disk."""
     if path.is_dir() and os.name == "nt":
@@ -114,6 +173,11 @@ def _sync(path: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def counted(count: int, one: str, many: str) -> str:
+    """`1 slice is` or `2 slices are`."""
+    return f"{count} {one if count == 1 else many}"
 
 
 def plain_text(text: object, limit: int = MAX_TEXT) -> str:

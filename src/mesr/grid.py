@@ -190,8 +190,15 @@ def reference_crop(size: int, scale: Fraction) -> tuple[int, int]:
 
 
 def _numbers(name: str, value: Number | Sequence[Number]) -> tuple[Fraction, ...]:
+    if isinstance(value, str) and "," in value:
+        # A decimal comma or a list: one of the two would be the wrong guess.
+        raise UsageError(
+            "target",
+            f"The {name} must be written without a comma, found {value[:40]!r}.",
+            "Write a decimal number with a point, such as 2.5, and rows and columns with an x, such as 2x5.",
+        )
     if isinstance(value, str):
-        parts: list[Number] = list(value.lower().replace("×", "x").replace(",", "x").split("x"))
+        parts: list[Number] = list(value.lower().replace("×", "x").split("x"))
     elif isinstance(value, int | float | Fraction):
         parts = [value]
     else:

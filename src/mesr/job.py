@@ -6,6 +6,8 @@ others. What is written is complete or not there, whatever interrupts it.
 
 from __future__ import annotations
 
+import functools
+import os
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
@@ -14,10 +16,12 @@ from typing import Literal
 
 from . import io
 from .errors import InternalError, MesrError, OutputError
+from .files import counted
 from .geometry import Geometry
 from .grid import Target
 from .inference import Options
 from .io import Found, Item, Refused
+from .io.formats import WRITTEN_BY_SUFFIX, suffix_of
 from .upscaling import apply
 from .volume import Derivation, Note, Slice, Slices, Unit, Volume
 
@@ -85,6 +89,35 @@ class Outcome:
     error: MesrError | None = None
 
 
+class Inputs:
+    """The files of a call, which nothing it writes may replace."""
+
+    def __init__(self, files: Sequence[Path]) -> None:
+        self._files = files
+
+    def check(self, places: Sequence[Path]) -> None:
+        """Refuse to write where an input is, or a folder around one.
+
+        Raises:
+            OutputError: code `output-is-input`.
+        """
+        for place in places:
+            # What is not there is no input; so a call into a new folder never looks up where its files lie.
+            if os.access(place, os.F_OK) and place.resolve() in self._places:
+                raise OutputError(
+                    "output-is-input",
+                    "The output is, or holds, an input of the same call.",
+                    "Choose another folder.",
+                    place,
+                )
+
+    @functools.cached_property
+    def _places(self) -> frozenset[Path]:
+        """Where the files lie, and the folders around them."""
+        files = {file.resolve() for file in self._files}
+        return frozenset(files.union(*(file.parents for file in files)))
+
+
 def discover(paths: Sequence[Path], out: Path | None = None) -> Found:
     """Every volume in `paths`, without what an earlier run may have left in `out`.
 
@@ -97,13 +130,36 @@ def discover(paths: Sequence[Path], out: Path | None = None) -> Found:
     if out is None or not any(path.resolve() in out.resolve().parents for path in paths):
         return found
     place = out.resolve()
-    ours = [item for item in found.items if all(place in path.resolve().parents for path in item.paths)]
-    if not ours:
-        return found
-    note = Note("earlier-results", f"{len(ours)} earlier results in the output folder were left alone.")
-    return replace(
-        found, items=[item for item in found.items if item not in ours], notes=[*found.notes, note]
-    )
+    named = {path.resolve() for path in paths if place in path.resolve().parents}
+
+    def is_ours(path: Path) -> bool:
+        """Whether it lies in the output folder and was not named, nor a folder around it."""
+        there = path.resolve()
+        return place in there.parents and named.isdisjoint((there, *there.parents))
+
+    ours = [item for item in found.items if all(map(is_ours, item.paths))]
+    notes = list(found.notes)
+    if ours:
+        text = counted(
+            len(ours),
+            "earlier result in the output folder was left alone.",
+            "earlier results in the output folder were left alone.",
+        )
+        notes.append(Note("earlier-results", text))
+    items = [item for item in found.items if item not in ours]
+    files = tuple(path for path in found.files if not is_ours(path))
+    return replace(found, items=items, notes=notes, files=files)
+
+
+def planned(found: Found, out: Path, settings: Settings = Settings()) -> list[tuple[Path, ...]]:
+    """Where each item's result goes, and behind it where its preview goes if one is asked for.
+
+    Raises:
+        UsageError: code `needs-folder`, `out` names a file and there are several studies; code `format`.
+    """
+    alone = len(found.items) == 1
+    places = [io.output_path(out, item, format=settings.format, alone=alone) for item in found.items]
+    return [_written(place, settings) for place in places]
 
 
 def run_all(
@@ -117,17 +173,22 @@ def run_all(
 ) -> Iterator[Outcome]:
     """One outcome a study, as each is finished; what discovery refused comes first.
 
+    No result replaces a file of the input, whichever study it belongs to.
+
     Raises:
-        UsageError: before anything is done; code `needs-folder`, `out` names a file and there are several
-            studies; code `format`.
+        UsageError: at once, as `planned`.
     """
-    alone = len(found.items) == 1
-    places = [io.output_path(out, item, format=settings.format, alone=alone) for item in found.items]
-    yield from map(refused, found.refused)
-    for item, place in zip(found.items, places, strict=True):
-        if on_start is not None:
-            on_start(item)
-        yield run(item, target, place, settings, on_slice=on_slice)
+    places = planned(found, out, settings)
+    inputs = Inputs(found.files)
+
+    def outcomes() -> Iterator[Outcome]:
+        yield from map(refused, found.refused)
+        for item, (place, *_) in zip(found.items, places, strict=True):
+            if on_start is not None:
+                on_start(item)
+            yield run(item, target, place, settings, inputs=inputs, on_slice=on_slice)
+
+    return outcomes()
 
 
 def run(
@@ -136,12 +197,18 @@ def run(
     out: Path,
     settings: Settings = Settings(),
     *,
+    inputs: Inputs | None = None,
     on_slice: OnSlice | None = None,
 ) -> Outcome:
-    """Super-resolve one study and write it to `out` (`io.write`'s rule); an error becomes the outcome's."""
+    """Super-resolve one study and write it to `out` (`io.write`'s rule); an error becomes the outcome's.
+
+    `inputs` are the files of the other studies of the call; a study's own are safe without it.
+    """
     began = time.perf_counter()
     outcome = Outcome(series.id, series.label, series.format, "refused")
     try:
+        if inputs is not None:
+            inputs.check(_written(out, settings))
         outcome = _done(series, target, out, settings, outcome, on_slice)
     except MesrError as error:
         outcome = replace(outcome, error=error)
@@ -227,17 +294,25 @@ def _done(
 
 def _preview(volume: Volume, result: Volume, out: Path, force: bool) -> tuple[Path | None, list[Note]]:
     """The picture beside the result. That it cannot be drawn takes nothing from the result."""
-    from .io.formats import WRITTEN_BY_SUFFIX, suffix_of
     from .picture import before_after
 
-    suffix = suffix_of(out)
-    stem = out.name.removesuffix(suffix) if suffix in WRITTEN_BY_SUFFIX else out.name
-    path = out.with_name(f"{stem}.preview.png")
+    path = _preview_path(out)
     try:
         before_after(volume, result, path, force=force)
     except MesrError as error:
         return None, [Note("no-preview", f"The preview could not be drawn: {error.sentence}")]
     return path, []
+
+
+def _written(out: Path, settings: Settings) -> tuple[Path, ...]:
+    """What is made for a study: the result, and the preview if one is asked for."""
+    return (out, _preview_path(out)) if settings.preview else (out,)
+
+
+def _preview_path(out: Path) -> Path:
+    suffix = suffix_of(out)
+    stem = out.name.removesuffix(suffix) if suffix in WRITTEN_BY_SUFFIX else out.name
+    return out.with_name(f"{stem}.preview.png")
 
 
 class _Watched:

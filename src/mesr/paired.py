@@ -18,12 +18,12 @@ from .errors import UsageError
 from .geometry import Geometry
 from .grid import Axis, Grid
 from .intensity import AIR_HU, HU_WINDOW
+from .modality import identified
 from .patients import PatientSpec
 from .prepare import slice_number, volumes
 from .registration import assess, register
 from .resample import resize, resize_mask
 from .testset import counted_air
-from .upscaling import identified
 from .volume import FloatImage, Mask, Volume
 
 RIM_MM = 6.0

@@ -25,7 +25,7 @@ from .files import atomic_folder, safe_name
 from .intensity import AIR_HU, HU_WINDOW
 from .paired import LEAST_SIDE, PairedScan, PairedSlice, PairingConfig
 from .patients import PatientSpec, drawn
-from .prepare import ScanSpec, SetSpec, assert_slices, assert_split, body_extent, site_of
+from .prepare import ScanSpec, SetSpec, assert_slices, assert_split, body_extent, check_place, site_of
 from .quality import Quality
 
 HIGHEST = 32_767.0
@@ -68,9 +68,11 @@ def prepare_pairs(
     Raises:
         InputError: code `no-pairs`, all were refused; or `split`, a patient or a slice is in both splits.
         MissingExtra: SimpleITK is not installed.
-        OutputError: the set cannot be written there.
+        OutputError: the set cannot be written there, or would replace something else.
     """
     itk.simpleitk()
+    scans = [Path(path) for one in patients for path in (one.ct, one.cbct, one.mask) if path]
+    check_place(out, scans, force=force)
     rows: dict[int, Quality] = {}
     made: dict[int, _Written] = {}
     with atomic_folder(out, force=force) as folder:

@@ -12,15 +12,17 @@ from pathlib import Path
 
 import numpy as np
 
+from . import picture
 from .errors import GeometryInput, InputError
 from .evaluate import Pair, measured
+from .gallery import restored
 from .geometry import Geometry
 from .grid import Axis, Grid
 from .inference import Options
-from .intensity import window_for
+from .intensity import Window, window_for
 from .metrics import body_mask
 from .models import weights as weights_files
-from .results import Row, code_identity
+from .results import ResultsFile, Row, code_identity
 from .testset import counted_air
 from .volume import Volume
 
@@ -34,6 +36,7 @@ def evaluate_pairs(
     models: Sequence[str | Path],
     *,
     name: str = "pair",
+    out: Path | None = None,
     options: Options = Options(),  # noqa: B008
     on_slice: Callable[[int, int], None] | None = None,
 ) -> list[Row]:
@@ -43,6 +46,8 @@ def evaluate_pairs(
         lr, hr: the same slices over the same field of view.
         models: names as for `models.weights.load`.
         name: what the rows call scan, site and patient.
+        out: folder of a results.csv that each row is added to once it is measured; rows found there are not
+            measured again.
         on_slice: called with slices done and slices in all.
 
     Raises:
@@ -56,22 +61,57 @@ def evaluate_pairs(
         )
     loaded = [weights_files.load(model) for model in models]
     window = window_for(lr)
-    commit, border = code_identity(), math.ceil(max(grid.scale))
+    file = ResultsFile(out / "results.csv") if out is not None else None
+    commit = code_identity()
     rows: list[Row] = []
     for k in range(len(hr.slices)):
-        low, high = (counted_air(volume.slices[k], volume.unit, window) for volume in (lr, hr))
-        digest = hashlib.sha256(np.ascontiguousarray(high).tobytes() + str(window).encode())
-        truth = window.forward(high)
-        pair = Pair(window.forward(low), truth, grid, body_mask(truth), border)
+        pair = slice_pair(lr, hr, k, grid, window)
+        digest = hashlib.sha256(np.ascontiguousarray(pair.hr).tobytes())
+        digest.update(np.ascontiguousarray(pair.lr).tobytes() + str(window).encode())
         about = {
             "commit": commit, "seed": 0, "degradation": DEGRADATION, "scan": name, "site": name, "patient": name,
-            "slice": k, "modality": hr.modality or "", "unit": hr.unit, "scale": _label(grid),
+            "slice": k, "modality": hr.modality or "", "unit": hr.unit, "scale": scale_label(grid),
             "data_sha256": digest.hexdigest(),
         }  # fmt: skip
-        rows += measured(loaded, lambda pair=pair: pair, window, about, None, options)  # type: ignore[misc]
+        rows += measured(loaded, lambda pair=pair: pair, window, about, file, options)  # type: ignore[misc]
         if on_slice is not None:
             on_slice(k + 1, len(hr.slices))
     return rows
+
+
+def slice_pair(lr: Volume, hr: Volume, k: int, grid: Grid, window: Window) -> Pair:
+    """Slice `k` of a pair, mapped to the networks' range."""
+    low, high = (window.forward(counted_air(one.slices[k], one.unit, window)) for one in (lr, hr))
+    return Pair(low, high, grid, body_mask(high), math.ceil(max(grid.scale)))
+
+
+def draw_pair(
+    lr: Volume,
+    hr: Volume,
+    models: Sequence[str | Path],
+    path: Path,
+    options: Options = Options(),  # noqa: B008
+) -> Path:
+    """Draw the middle slice of a pair, what every method makes of it, and the errors, over an earlier picture.
+
+    Raises:
+        GeometryInput: they are no pair, code `not-a-pair`.
+        OutputError: the picture cannot be written there.
+    """
+    grid, window = pair_grid(lr.geometry, hr.geometry), window_for(lr)
+    pair = slice_pair(lr, hr, len(hr.slices) // 2, grid, window)
+    loaded = [weights_files.load(model) for model in models]
+    picture.comparison(
+        window.inverse(pair.lr),
+        restored(loaded, pair, window, options),
+        window.inverse(pair.hr),
+        path,
+        window,
+        hr.unit,
+        title=f"A pair of scans, {scale_label(grid)} times finer. Research use only.",
+        force=True,
+    )
+    return path
 
 
 def pair_grid(lr: Geometry, hr: Geometry) -> Grid:
@@ -128,6 +168,7 @@ def _by(geometry: Geometry) -> str:
     return f"{geometry.size[2]}×{geometry.size[1]}"
 
 
-def _label(grid: Grid) -> str:
+def scale_label(grid: Grid) -> str:
+    """The scale of a pair, rows × columns where they differ: `"2.5"`."""
     rows, columns = (f"{scale:.4g}" for scale in grid.scale[1:])
     return rows if rows == columns else f"{rows}x{columns}"

@@ -6,6 +6,8 @@ import math
 from fractions import Fraction
 from typing import NamedTuple
 
+import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from .grid import Axis
@@ -43,3 +45,11 @@ def shrinking(axis: Axis, edge: int) -> Axis:
     start = edge + (step - 1) / 2
     size = axis.size_out + 2 * edge
     return Axis(size, axis.size_in, step, start, Fraction(size - 1, 2))
+
+
+def softened(image: Tensor) -> Tensor:
+    """(H, W) under a Gaussian of one pixel (five taps), its edges continued."""
+    taps = torch.exp(-0.5 * torch.arange(-2.0, 3.0) ** 2)
+    taps = (taps / taps.sum()).to(image)
+    padded = F.pad(image[None, None], (2, 2, 2, 2), mode="replicate")
+    return F.conv2d(padded, torch.outer(taps, taps)[None, None])[0, 0]

@@ -1,6 +1,6 @@
 """Scans to a training set: body-cropped slices as arrays, and a manifest that says what they are.
 
-The manifest carries no patient data: names come from the specification or from hashes. A patient belongs to
+The manifest carries no patient data: names come from the specification, or are numbers. A patient belongs to
 one split; that is asserted here, by name and by pixel digest, before anything is called finished.
 """
 
@@ -11,17 +11,18 @@ import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from . import io
 from .config import load
-from .data import FORMAT, MANIFEST
+from .data import FORMAT, MANIFEST, read_manifest
 from .errors import InputError, UsageError
-from .files import atomic_folder, safe_name
-from .intensity import AIR_HU, missing, window_for
+from .files import atomic_folder, check_replaceable, safe_name
+from .intensity import AIR_HU, Window, missing, window_for
+from .modality import identified
 from .resample import fill_padding
 from .volume import Mask, Modality, Slice, Volume
 
@@ -42,15 +43,22 @@ class ScanSpec:
         modality: "CT" or "MR".
         licence, source: credited in the manifest and from there in the weights.
         sites: body region to the first and last number in the file names (or slice indices) it covers.
+        name: in the manifest and the weights; the path's last part where empty.
     """
 
     path: str
     split: str
     patient: str
-    modality: str
+    modality: Modality
     licence: str = "not stated"
     source: str = "not stated"
     sites: dict[str, list[int]] = field(default_factory=dict)
+    name: str = ""
+
+    @property
+    def label(self) -> str:
+        """What the manifest calls it."""
+        return safe_name(self.name or Path(self.path).name)
 
 
 @dataclass
@@ -65,21 +73,24 @@ def specification(path: Path) -> tuple[SetSpec, Path]:
     """A set's YAML file and the folder its scans lie in."""
     spec = load(SetSpec, path)
     for scan in spec.scans:
-        if scan.split not in ("train", "val") or scan.modality not in ("CT", "MR"):
+        if scan.split not in ("train", "val"):
             raise UsageError(
                 "split",
-                "A scan's split is train or val and its modality CT or MR; test scans are never prepared.",
+                "A scan's split is train or val; test scans are never prepared.",
             )
     return spec, (path.parent / spec.root).resolve()
 
 
 def of_paths(paths: list[Path], modality: Modality, validation: float, seed: int = 0) -> tuple[SetSpec, Path]:
-    """A set of one's own scans, one patient a path; `validation` of them are kept for validation."""
+    """A set of one's own scans, one patient a path; `validation` of them are kept for validation.
+
+    They are numbered: a file's name may be the patient's.
+    """
     places = sorted(str(path.resolve()) for path in paths)
     order = np.random.default_rng(seed).permutation(len(places))
     kept = set(order[: round(validation * len(places))].tolist()) if len(places) > 1 else set()
     scans = [
-        ScanSpec(place, "val" if n in kept else "train", f"patient-{n:04d}", modality)
+        ScanSpec(place, "val" if n in kept else "train", f"patient-{n:04d}", modality, name=f"scan-{n:04d}")
         for n, place in enumerate(places)
     ]
     return SetSpec(scans), Path("/")
@@ -97,20 +108,45 @@ def prepare(
 
     Raises:
         InputError: a scan cannot be read, or a patient or a slice is in both splits.
+        OutputError: the set cannot be written there, or would replace something else.
     """
     assert_split(spec)
+    check_place(out, [root / scan.path for scan in spec.scans], force=force)
     with atomic_folder(out, force=force) as folder:
         series = []
         for scan in spec.scans:
-            entries = _prepare_scan(scan, root, folder)
-            series.extend(entries)
+            series.append(_prepare_scan(scan, root, folder))
             if on_scan is not None:
-                on_scan(scan.path, sum(len(entry["slices"]) for entry in entries))
+                on_scan(scan.path, len(series[-1]["slices"]))
         assert_slices(series)
         manifest = {"format": FORMAT, "series": series}
         text = json.dumps(manifest, indent=1, sort_keys=True)
         (folder / MANIFEST).write_text(text, encoding="utf-8")
     return manifest
+
+
+def check_place(out: Path, scans: Sequence[Path], *, force: bool = False) -> None:
+    """Refuse a place for a training set that holds anything but an earlier one, or a scan it is made from.
+
+    Raises:
+        OutputError: codes `exists`, `unwritable`, `output-is-input`, `other-files`.
+    """
+    otherwise = "The output to replace holds other things than a training set."
+    check_replaceable(out, scans, _is_set, otherwise, force=force)
+
+
+def _is_set(folder: Path) -> bool:
+    """Whether there is a training set in `folder`, and no file that its manifest does not name."""
+    # Here, since it builds on this module.
+    from . import quality
+
+    try:
+        slices = [one for series in read_manifest(folder)["series"] for one in series["slices"]]
+        known = {folder / one[key] for one in slices for key in ("file", "paired") if key in one}
+    except (InputError, KeyError, TypeError):
+        return False
+    known |= {folder / name for name in (MANIFEST, quality.JSON, quality.CSV)}
+    return all(path in known or (path.is_dir() and not path.is_symlink()) for path in folder.rglob("*"))
 
 
 def assert_split(spec: SetSpec) -> None:
@@ -140,53 +176,86 @@ def assert_slices(series: list[dict[str, Any]]) -> None:
                 raise InputError("split", "The same slice is in both train and val.")
 
 
-def _prepare_scan(scan: ScanSpec, root: Path, folder: Path) -> list[dict[str, Any]]:
-    entries: list[dict[str, Any]] = []
-    window: list[float] | None = None
-    slices: list[dict[str, Any]] = []
-    name = safe_name(Path(scan.path).name)
+def _prepare_scan(scan: ScanSpec, root: Path, folder: Path) -> dict[str, Any]:
+    """A scan's slices on disk, and its entry in the manifest."""
+    name = scan.label
     (folder / scan.split / name).mkdir(parents=True, exist_ok=True)
+    slices: list[dict[str, Any]] = []
     spacing: tuple[float, ...] = ()
-    for volume in volumes(root / scan.path):
-        found = window_for(volume) if scan.modality == volume.modality or volume.unit == "HU" else None
-        if found is None and volume.modality is not None:
-            raise InputError(
-                "modality",
-                f"The scan is {volume.modality}, but the specification says {scan.modality}.",
-                path=scan.path,
-            )
-        found = found or window_for(volume)
-        window = window or [found.low, found.high]
-        spacing = spacing or volume.spacing
-        for k in range(len(volume.slices)):
-            number = slice_number(volume, k)
-            values = crop_to_body(volume.slices[k], scan.modality, window)
-            file = f"{scan.split}/{name}/{number:05d}-{len(slices):05d}.npy"
-            np.save(folder / file, values, allow_pickle=False)
-            slices.append(
-                {
-                    "file": file,
-                    "site": site_of(scan.sites, number),
-                    "shape": list(values.shape),
-                    "sha256": hashlib.sha256(np.ascontiguousarray(values).tobytes()).hexdigest(),
-                }
-            )
+    window: list[float] = []
+    for one in prepared(root / scan.path, scan.modality):
+        spacing, window = spacing or one.spacing, [one.window.low, one.window.high]
+        file = f"{scan.split}/{name}/{one.number:05d}-{len(slices):05d}.npy"
+        np.save(folder / file, one.values, allow_pickle=False)
+        slices.append(
+            {
+                "file": file,
+                "site": site_of(scan.sites, one.number),
+                "shape": list(one.values.shape),
+                "sha256": one.sha256,
+            }
+        )
     if not slices:
         raise InputError("no-slices", "The scan has no slice that can be used.", path=scan.path)
-    entries.append(
-        {
-            "id": name,
-            "patient": scan.patient,
-            "split": scan.split,
-            "modality": scan.modality,
-            "licence": scan.licence,
-            "source": scan.source,
-            "spacing": list(spacing),
-            "window": window,
-            "slices": slices,
-        }
-    )
-    return entries
+    return {
+        "id": name,
+        "patient": scan.patient,
+        "split": scan.split,
+        "modality": scan.modality,
+        "licence": scan.licence,
+        "source": scan.source,
+        "spacing": list(spacing),
+        "window": window,
+        "digest": digest([entry["sha256"] for entry in slices]),
+        "slices": slices,
+    }
+
+
+class Prepared(NamedTuple):
+    """A slice as a training set keeps it.
+
+    Attributes:
+        values: (H, W), cropped to the body, in the scan's unit.
+        number: `slice_number`.
+        window: of the scan's first volume, for all of them.
+        spacing: (dz, dy, dx) mm of its volume.
+    """
+
+    values: npt.NDArray[Any]
+    number: int
+    window: Window
+    spacing: tuple[float, ...]
+
+    @property
+    def sha256(self) -> str:
+        """Of its pixels."""
+        return hashlib.sha256(np.ascontiguousarray(self.values).tobytes()).hexdigest()
+
+
+def prepared(path: Path, modality: Modality) -> Iterator[Prepared]:
+    """Every slice under a path as a training set keeps it.
+
+    Raises:
+        InputError: it cannot be read, or is of another modality, code `modality`.
+    """
+    window: Window | None = None
+    for volume in volumes(path):
+        if volume.modality not in (modality, None):
+            raise InputError("modality", f"The scan is {volume.modality}, expected {modality}.", path=path)
+        volume = identified(volume, modality)
+        window = window or window_for(volume)
+        for k in range(len(volume.slices)):
+            values = crop_to_body(volume.slices[k], modality, [window.low, window.high])
+            yield Prepared(values, slice_number(volume, k), window, volume.spacing)
+
+
+def digest(slices: Sequence[str]) -> str:
+    """What tells a scan in a set, and so in a network's card, whatever its files are called: 16 hex digits.
+
+    Args:
+        slices: the sha256 of each prepared slice.
+    """
+    return hashlib.sha256("".join(sorted(slices)).encode()).hexdigest()[:16]
 
 
 def volumes(path: Path) -> Iterator[Volume]:

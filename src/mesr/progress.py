@@ -24,9 +24,16 @@ Reporter = Callable[[Progress], None]
 
 
 class Logs:
-    """`log.csv` always, TensorBoard where it is installed; a resumed run drops the lines it repeats."""
+    """`log.csv` always, TensorBoard where it is installed; a resumed run drops the lines it repeats.
 
-    def __init__(self, out: Path, step: int) -> None:
+    Args:
+        out: the run's folder.
+        step: the last one that is done.
+        steps: in all.
+    """
+
+    def __init__(self, out: Path, step: int, steps: int) -> None:
+        self.steps = steps
         out.mkdir(parents=True, exist_ok=True)
         self.path = out / "log.csv"
         kept: list[list[str]] = []
@@ -42,17 +49,20 @@ class Logs:
         except ImportError:
             self.board = None
         else:
-            self.board = SummaryWriter(out / "tensorboard", purge_step=step)
+            # It drops this step too.
+            self.board = SummaryWriter(out / "tensorboard", purge_step=step + 1)
         self._recent: dict[str, list[float]] = {}
 
     def write(
         self, step: int, values: Mapping[str, float], rate: float, scores: Mapping[str, float] | None
     ) -> None:
-        """Note a step: `values` as their means of every hundred steps, the rate with them, scores as they come."""
+        """Note a step: scores as they come; with them, every hundred steps and at the last, the rate and means of
+        `values` over the steps since the line before.
+        """
         for key, value in values.items():
             self._recent.setdefault(key, []).append(value)
         quantities: dict[str, float] = {}
-        if step % 100 == 0:
+        if step % 100 == 0 or step == self.steps or scores is not None:
             quantities = {key: sum(recent) / len(recent) for key, recent in self._recent.items()}
             quantities["rate"] = rate
             self._recent.clear()
@@ -84,13 +94,13 @@ class Clock:
 
 
 def plain_lines(every: int = 100) -> Reporter:
-    """A reporter for logs and pipes: a line every so many steps and at each validation."""
+    """A reporter for logs and pipes: a line every so many steps, at each validation and at the last step."""
 
     def report(progress: Progress) -> None:
         if progress.scores is not None:
             shown = ", ".join(f"{key} {value:.2f}" for key, value in progress.scores.items())
             print(f"step {progress.step}: PSNR {shown}", flush=True)
-        elif progress.step % every == 0:
+        elif progress.step % every == 0 or progress.step == progress.steps:
             left = progress.seconds_left / 60
             print(
                 f"step {progress.step} of {progress.steps}, loss {progress.loss:.5f}, {left:.0f} min left",

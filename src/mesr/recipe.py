@@ -1,13 +1,49 @@
-"""What a training run is told: the dataclasses behind `mesr train config.yaml key=value`."""
+"""What a training run is told: the dataclasses behind `mesr train config.yaml key=value`, and what they may hold."""
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
+from operator import attrgetter
 from typing import Any, Literal
 
 from .data import SamplingConfig
+from .errors import UsageError
+from .limits import MAX_SCALE
 from .losses import CriticConfig, PerceptualConfig, Ramp
+from .losses import compound as losses
 from .optimiser import OptimiserConfig
+
+_RANGES: dict[str, tuple[float, float]] = {
+    "sampling.patch": (1, math.inf),
+    "sampling.batch": (1, math.inf),
+    "sampling.continuous": (0, 1),
+    "sampling.low": (1, MAX_SCALE),
+    "sampling.high": (1, MAX_SCALE),
+    "sampling.anisotropic": (0, 1),
+    "sampling.coarser": (1, MAX_SCALE),
+    "sampling.candidates": (1, math.inf),
+    "sampling.seed": (0, math.inf),
+    "critic.steps": (1, math.inf),
+    "critic.rate": (0, math.inf),
+    "critic.penalty": (0, math.inf),
+    "critic.features": (1, math.inf),
+    "optimiser.rate": (0, math.inf),
+    "optimiser.muon_rate": (0, math.inf),
+    "optimiser.head": (0, math.inf),
+    "optimiser.decay": (0, 1),
+    "optimiser.every": (1, math.inf),
+    "optimiser.fall": (0, 1),
+    "optimiser.warmup": (0, math.inf),
+    "optimiser.clip": (0, math.inf),
+    "optimiser.ema": (0, 1),
+    "validation.every": (1, math.inf),
+    "validation.slices": (1, math.inf),
+    "steps": (1, math.inf),
+    "checkpoint_minutes": (0, math.inf),
+    "threads": (0, math.inf),
+}
+"""The least and the most of every setting that is a number, both allowed."""
 
 
 @dataclass
@@ -24,7 +60,7 @@ class ValidationConfig:
 
     Attributes:
         every: steps between validations.
-        scales: at which scales.
+        scales: at which scales; none for no validation, which then needs no slices kept for it.
         slices: at most so many a site, evenly spread.
     """
 
@@ -68,3 +104,40 @@ class TrainConfig:
     checkpoint_minutes: float = 3.0
     threads: int = 0
     device: str = "auto"
+
+
+def check(config: TrainConfig) -> None:
+    """Refuse settings that no run can follow, before anything is read or written for them.
+
+    What takes the training set, the degradation or a loss's network to tell is refused where they are made.
+
+    Raises:
+        UsageError: code `config`; `scales` or `loss` for those.
+    """
+    for key, (least, most) in _RANGES.items():
+        value = attrgetter(key)(config)
+        if not least <= value <= most:
+            wanted = f"be {least:g} or more" if most == math.inf else f"lie from {least:g} to {most:g}"
+            raise UsageError("config", f"{key} must {wanted}, found {value}.")
+    for key in ("sampling.scales", "validation.scales"):
+        wrong = [scale for scale in attrgetter(key)(config) if not 1.0 <= scale <= MAX_SCALE]
+        if wrong:
+            raise UsageError(
+                "scales", f"The scales of {key} must lie from 1 to {MAX_SCALE:g}, found {wrong[0]:g}."
+            )
+    losses.check(config.losses, config.schedule)
+    for term, ramp in config.schedule.items():
+        if min(ramp.start, ramp.ramp) < 0:
+            raise UsageError(
+                "config",
+                f"schedule.{term} must begin at step 0 or later and rise over 0 steps or more,"
+                f" found {ramp.start} and {ramp.ramp}.",
+            )
+    if not config.sampling.modalities:
+        raise UsageError("config", "sampling.modalities must name at least one modality, found none.")
+    # The weights lie in the run's folder, beside its checkpoint.
+    if config.name in ("", "checkpoint") or config.name.startswith(".") or set(config.name) & set("/\\\0"):
+        raise UsageError(
+            "config",
+            f"The name of the weights must be a plain file name other than checkpoint, found {config.name[:40]!r}.",
+        )

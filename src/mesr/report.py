@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import json
 import platform
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from . import __version__
-from .files import atomic_path
+from .errors import OutputError, UsageError
+from .files import atomic_path, check_file
 from .geometry import Geometry
 from .grid import Axis
 from .io.formats import suffix_of
@@ -21,27 +22,84 @@ from .job import Outcome, exit_code
 from .volume import Note
 
 FORMAT = 1
+_ANOTHER = "Give the report another name."
+
+
+def check(path: Path, inputs: Iterable[Path], *, force: bool = False) -> None:
+    """Refuse, before any work, a report that could not be written in the end or would replace something else.
+
+    Raises:
+        UsageError: code `report`, an input, a folder or what is no report has that name, or it cannot be written.
+        OutputError: code `exists`, it is there and `force` is not set.
+    """
+    if path.resolve() in {one.resolve() for one in inputs}:
+        raise UsageError("report", "The report would replace an input.", _ANOTHER, path)
+    try:
+        check_file(path, force=force)
+    except OutputError as error:
+        if error.code == "exists":
+            raise
+        raise UsageError(
+            "report", "The report needs the name of a file in a folder that can be written.", _ANOTHER, path
+        ) from error
+    if path.exists() and not _is_report(path):
+        raise UsageError("report", "The file to replace is no report of mesr.", _ANOTHER, path)
+
+
+def check_apart(path: Path, results: Iterable[Path]) -> None:
+    """Refuse a report that would replace a result or lie inside one.
+
+    Raises:
+        UsageError: code `report`.
+    """
+    place = path.resolve()
+    for result in {one.resolve() for one in results}:
+        if place == result or place in result.parents or result in place.parents:
+            raise UsageError("report", "The report would lie where a result goes.", _ANOTHER, path)
+
+
+def _is_report(path: Path) -> bool:
+    try:
+        with path.open("rb") as file:
+            # An image may be large, and is told by its first byte.
+            found = json.load(file) if file.peek(1)[:1] == b"{" else None
+    except (OSError, ValueError, RecursionError):
+        return False
+    return isinstance(found, dict) and {"format", "exit_code", "studies"} <= found.keys()
 
 
 def write(
-    path: Path, outcomes: Sequence[Outcome], notes: Sequence[Note] = (), *, force: bool = False
+    path: Path,
+    outcomes: Sequence[Outcome],
+    notes: Sequence[Note] = (),
+    *,
+    status: int | None = None,
+    force: bool = False,
 ) -> None:
     """Write the report, atomically.
+
+    Args:
+        path: the file.
+        outcomes, notes, status: as for `document`.
+        force: replace what is there.
 
     Raises:
         OutputError: it exists and `force` is not set, or it cannot be written.
     """
-    text = json.dumps(document(outcomes, notes), indent=1, ensure_ascii=False)
+    text = json.dumps(document(outcomes, notes, status), indent=1, ensure_ascii=False)
     with atomic_path(path, force=force) as temporary:
         temporary.write_text(text + "\n", encoding="utf-8")
 
 
-def document(outcomes: Sequence[Outcome], notes: Sequence[Note] = ()) -> dict[str, Any]:
+def document(
+    outcomes: Sequence[Outcome], notes: Sequence[Note] = (), status: int | None = None
+) -> dict[str, Any]:
     """The report as plain values.
 
     Args:
         outcomes: of a run, in order.
         notes: of the discovery.
+        status: what the program ends with, where the run was interrupted; None where it follows from the outcomes.
     """
     from torch import __version__ as torch_version
 
@@ -49,7 +107,7 @@ def document(outcomes: Sequence[Outcome], notes: Sequence[Note] = ()) -> dict[st
         "format": FORMAT,
         "versions": {"mesr": __version__, "torch": str(torch_version), "python": platform.python_version()},
         "finished": datetime.now(UTC).isoformat(timespec="seconds"),
-        "exit_code": exit_code(outcomes),
+        "exit_code": exit_code(outcomes) if status is None else status,
         "notes": _notes(notes),
         "studies": [study(outcome) for outcome in outcomes],
     }

@@ -1,7 +1,8 @@
 """Results to tables: means with their spread and numbers, paired differences with their intervals, the floor.
 
 Two methods are compared on the same slices only. The interval is a bootstrap over patients where there are at
-least five, else over blocks of neighbouring slices, and then says of how many patients it speaks.
+least five, else over blocks of neighbouring slices, and then says of how many patients it speaks. It takes two of
+either; a single slice has none.
 """
 
 from __future__ import annotations
@@ -46,7 +47,8 @@ class Difference(NamedTuple):
     """The mean paired difference of two methods and its 95 % interval.
 
     Attributes:
-        mean, low, high: in the measure's unit; method minus baseline.
+        mean, low, high: in the measure's unit; method minus baseline. The interval's ends are NaN where there is
+            only one to resample.
         slices, patients: how many.
         over: what was resampled, `"10 patients"`, or `"blocks of slices, one patient"`.
     """
@@ -171,14 +173,12 @@ def gain_table(rows: Sequence[Row], model: str, baseline: str = BASELINE, measur
         cells = []
         for scale in scales:
             one, own = differences.get((site, scale)), means.get((site, scale, model))
-            cells.append(
-                f"{one.mean:+.2f} [{one.low:+.2f}, {one.high:+.2f}] ({own.mean:.2f})" if one and own else "–"
-            )
+            cells.append(f"{one.mean:+.2f} [{_interval(one)}] ({own.mean:.2f})" if one and own else "–")
         some = next(one for (where, _), one in differences.items() if where == site)
         body.append([f"{site} ({_slices(some.slices)}; {some.over})", *cells])
     title = _titles().get(measure, measure)
     return (
-        f"**{model}** – {title}: gain over {baseline} [95 % interval, over what the row names] (its own mean)\n\n"
+        f"**{model}** – {title}: gain over {baseline} [95 % interval, over what the row names, which takes two] (its own mean)\n\n"
         + markdown(["site", *(f"×{scale}" for scale in scales)], body)
     )
 
@@ -269,6 +269,10 @@ def _bootstrap(groups: Sequence[Sequence[float]], chance: np.random.Generator) -
     means = sums[drawn].sum(axis=1) / counts[drawn].sum(axis=1)
     low, high = np.percentile(means, [2.5, 97.5])
     return float(low), float(high)
+
+
+def _interval(one: Difference) -> str:
+    return "–" if math.isnan(one.low) else f"{one.low:+.2f}, {one.high:+.2f}"
 
 
 def _spread(one: Mean, digits: int) -> str:

@@ -18,10 +18,11 @@ import numpy as np
 
 from .config import load
 from .degrade import Degradation, seed_of
-from .errors import UsageError
+from .errors import InputError, UsageError
 from .intensity import AIR_HU, Window, window_for
+from .modality import identified
 from .models.weights import Card
-from .prepare import slice_number, volumes
+from .prepare import digest, prepared, slice_number, volumes
 from .results import code_identity
 from .volume import FloatImage, Modality, Slice, Volume
 
@@ -38,6 +39,7 @@ class MeasuredScan:
         sites: body region likewise; numbers in no region are left out. Without any the site is "all".
         name: in the results; the path's last part where empty.
         licence, source: for the credits.
+        numbered: name and patient are only numbers, given to a scan that was named by its path.
     """
 
     path: str
@@ -48,6 +50,7 @@ class MeasuredScan:
     name: str = ""
     licence: str = "not stated"
     source: str = "not stated"
+    numbered: bool = False
 
     @property
     def label(self) -> str:
@@ -100,7 +103,9 @@ def specification(path: Path) -> EvaluationSpec:
 def of_paths(paths: Sequence[Path], modality: Modality) -> EvaluationSpec:
     """A specification of a user's own scans: one patient a path."""
     scans = [
-        MeasuredScan(str(path.resolve()), modality, patient=f"patient-{n:04d}", name=f"scan-{n:04d}")
+        MeasuredScan(
+            str(path.resolve()), modality, patient=f"patient-{n:04d}", name=f"scan-{n:04d}", numbered=True
+        )
         for n, path in enumerate(paths)
     ]
     return EvaluationSpec(scans, "/")
@@ -153,6 +158,7 @@ def subjects(spec: EvaluationSpec) -> Iterator[Subject]:
         for volume in volumes(Path(spec.root) / scan.path):
             if volume.modality not in (scan.modality, None):
                 continue
+            volume = identified(volume, scan.modality)
             window = window_for(volume)
             for k in range(len(volume.slices)):
                 number = slice_number(volume, k)
@@ -180,15 +186,36 @@ def log_look(path: Path, command: str) -> None:
 
 
 def assert_unseen(spec: EvaluationSpec, cards: Sequence[Card]) -> None:
-    """No network is measured on what it was trained on (by the scan names its card lists)."""
-    names = {name for scan in spec.scans for name in (scan.label, scan.patient, *scan.patients) if name}
-    for card in cards:
-        if any(one.get("id") in names for one in card.about.get("data", [])):
+    """No network is measured on what it was trained on, by the names its card lists, or the pixels.
+
+    Raises:
+        UsageError: one would be, code `trained-on`.
+        InputError: a scan cannot be read.
+    """
+    # The names of scans given by path are numbers: only their pixels tell which they are.
+    named, numbered = ([scan for scan in spec.scans if scan.numbered is is_it] for is_it in (False, True))
+    names = {name for scan in named for name in (scan.label, scan.patient, *scan.patients) if name}
+    learnt = {card.name: card.about.get("data", []) for card in cards}
+    digests: set[str] = set()
+    if any(one.get("digest") for data in learnt.values() for one in data):
+        digests = {_digest(Path(spec.root) / scan.path, scan.modality) for scan in numbered}
+    for name, data in learnt.items():
+        if any(one.get("id") in names or one.get("digest") in digests for one in data):
             raise UsageError(
                 "trained-on",
-                f"The network {card.name} was trained on a scan it is to be measured on.",
+                f"The network {name} was trained on a scan it is to be measured on.",
                 "Measure on other patients.",
             )
+
+
+def _digest(path: Path, modality: Modality) -> str:
+    """As a training set of the scan would have it; of nothing where a training set would not take it."""
+    try:
+        return digest([one.sha256 for one in prepared(path, modality)])
+    except InputError as error:
+        if error.code != "modality":
+            raise
+        return ""
 
 
 def _covering(ranges: dict[str, list[int]], number: int) -> str | None:

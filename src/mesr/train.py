@@ -21,21 +21,13 @@ import torch
 from torch import Tensor
 
 from . import config as configuration
-from .checkpoint import Run, grow
-from .data import (
-    Batch,
-    PatchSampler,
-    SamplingConfig,
-    TrainingSlice,
-    load_slices,
-    read_manifest,
-    reference_pair,
-)
+from .checkpoint import Run, begin, made_folder
+from .data import Batch, PatchSampler, TrainingSlice, load_slices, read_manifest, reference_pair
 from .errors import MesrError, UsageError
 from .grid import fraction
 from .inference import resolve_device, use_bf16
 from .losses import Adversary, Compound, Perceptual, pixel
-from .losses.compound import Term, check
+from .losses.compound import Term
 from .metrics import psnr
 from .models import build
 from .models import weights as weights_files
@@ -43,7 +35,8 @@ from .models.contract import SuperResolver
 from .models.discriminator import Discriminator
 from .optimiser import make_optimiser, rate
 from .progress import Clock, Logs, Progress, Reporter, plain_lines
-from .recipe import TrainConfig
+from .provenance import about
+from .recipe import TrainConfig, check
 
 CRITIC_SEED = 1 << 32
 """Added to the seed for the critic's batches, which are others than the generator's."""
@@ -57,33 +50,33 @@ def train(config: TrainConfig, report: Reporter | None = None) -> Path:
 
     Raises:
         UsageError: the run's folder holds another configuration's checkpoint, or a setting makes no sense.
+        OutputError: the run's folder cannot be written.
         InputError: the training set is missing or unfit.
-        WeightsError: the perceptual term's network cannot be had.
+        WeightsError: the weights to start from, or the perceptual term's network, cannot be had.
         MesrError: code `diverged`, the loss or its gradient is not finite; the last checkpoint is left as it is.
     """
-    check(config.losses, config.schedule)
+    check(config)
     report = report or plain_lines()
     if config.threads:
         torch.set_num_threads(config.threads)
     torch.manual_seed(config.sampling.seed)
     device = resolve_device(config.device)
-    out = Path(config.out).expanduser()
     root = Path(config.set).expanduser()
     slices = _slices(root, "train", config)
     sampler = PatchSampler(slices, config.sampling)
     others = dataclasses.replace(config.sampling, seed=config.sampling.seed + CRITIC_SEED)
     critic_sampler = PatchSampler(slices, others)
-    held_out = _slices(root, "val", config, every_site=True)
+    held_out = _slices(root, "val", config, every_site=True) if config.validation.scales else []
+    out = made_folder(config.out)
     model = build({"name": config.model.name, "args": config.model.args})
-    if config.start:
-        grow(model, weights_files.load(Path(config.start).expanduser()))
+    origin = begin(model, config.start, out)
     model.to(device).train()
     optimiser = make_optimiser(model, config.optimiser)
     bf16 = use_bf16(config.precision, device)
     loss_of, adversary = objective(config, device, bf16)
-    run = Run(model, optimiser, out, config, adversary)
+    run = Run(model, optimiser, out, config, adversary, origin)
     run.resume()
-    logs = Logs(out, run.step)
+    logs = Logs(out, run.step, config.steps)
 
     def upscaled(batch: Batch) -> Tensor:
         with torch.autocast(device.type, torch.bfloat16, enabled=bf16):
@@ -119,7 +112,7 @@ def train(config: TrainConfig, report: Reporter | None = None) -> Path:
             optimiser.step()
             run.advance()
             scores = None
-            if run.step % config.validation.every == 0 or run.step == config.steps:
+            if held_out and (run.step % config.validation.every == 0 or run.step == config.steps):
                 with run.averaged():
                     scores = validate(model, held_out, config, device, bf16)
             values = {"loss": value} | {key: one.item() for key, one in seen.items()}
@@ -196,40 +189,10 @@ def validate(
 def export(run: Run, manifest: Mapping[str, Any]) -> Path:
     """The averaged weights as a weights file that says how they came to be."""
     config = run.config
-    used = [
-        s for s in manifest["series"] if s["split"] == "train" and s["modality"] in config.sampling.modalities
-    ]
-    sampling = config.sampling
-    about = {
-        "intensity": "CT: HU -1000 to 1000 as 0 to 1, linear, unclipped; MR: 1st to 99.5th percentile as 0 to 1",
-        "training": {
-            "modalities": sorted(set(sampling.modalities)),
-            "scales": _scales(sampling),
-            "listed_scales": [sampling.scales, round(1.0 - sampling.continuous, 3)]
-            if sampling.scales
-            else None,
-            "coarser": sampling.coarser,
-            "spacing_mm": _spacings(used, sampling.coarser),
-            "degradation": _degradation(used, sampling.degradation),
-            "steps": run.step,
-            "batch": sampling.batch,
-            "patch": sampling.patch,
-            "minutes": round(run.seconds / 60, 1),
-            "losses": {term: weight for term, weight in config.losses.items() if weight},
-            "vgg": Path(config.perceptual.vgg).name if config.losses.get("perceptual") else None,
-            "schedule": {name: dataclasses.asdict(ramp) for name, ramp in config.schedule.items()},
-            "optimiser": dataclasses.asdict(config.optimiser),
-            "start": config.start,
-            "seed": sampling.seed,
-        },
-        "data": [
-            {key: s[key] for key in ("id", "modality", "licence", "source")} | {"slices": len(s["slices"])}
-            for s in used
-        ],
-    }
     path = run.out / f"{config.name}.safetensors"
     spec = {"name": config.model.name, "args": dict(config.model.args)}
-    weights_files.save(path, config.name, spec, run.average, about, force=True)
+    told = about(config, manifest, run.step, run.seconds, run.origin)
+    weights_files.save(path, config.name, spec, run.average, told, force=True)
     return path
 
 
@@ -269,32 +232,13 @@ def _slices(root: Path, split: str, config: TrainConfig, every_site: bool = Fals
     return chosen
 
 
-def _degradation(series: list[dict[str, Any]], recipe: str) -> str:
-    """What made the low-resolution images: the recipe, and what it was applied to where that was another scan."""
-    paired = sorted({one["paired"] for one in series if "paired" in one})
-    return f"{recipe} of {' and '.join(paired)}" if paired else recipe
-
-
-def _scales(sampling: SamplingConfig) -> list[float]:
-    """The scales of a training: those of its list, or the ends of their range where any between was drawn."""
-    if sampling.scales and not sampling.continuous:
-        return sampling.scales
-    ends = [sampling.low, sampling.high, *sampling.scales]
-    return [min(ends), max(ends)]
-
-
-def _spacings(series: list[dict[str, Any]], coarser: float) -> list[float]:
-    """The finest and the coarsest reference pixels that a training showed, mm."""
-    found = [along for one in series for along in one["spacing"][1:]]
-    return [min(found), max(found) * coarser]
-
-
 def main(arguments: list[str]) -> None:
     """`python -m mesr.train config.yaml key=value`: the bare door, for machines without the command line."""
     try:
         print(train(configuration.load(TrainConfig, Path(arguments[0]), arguments[1:])))
     except MesrError as error:
-        sys.exit(str(error))
+        print(error, file=sys.stderr)
+        sys.exit(error.exit_code)
     except KeyboardInterrupt:
         sys.exit("Stopped; the same command goes on from the checkpoint.")
 

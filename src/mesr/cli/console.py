@@ -41,17 +41,29 @@ def door(command: Callable[Arguments, Result]) -> Callable[Arguments, Result]:
             return command(*args, **kwargs)
         except MesrError as error:
             show(error)
-            raise typer.Exit(error.exit_code) from None
-        except KeyboardInterrupt:
+            raise typer.Exit(exit_status(error)) from None
+        except KeyboardInterrupt as stop:
             err.print("Interrupted. What was finished is whole; nothing partial was left.")
-            raise typer.Exit(INTERRUPTED) from None
+            raise typer.Exit(exit_status(stop)) from None
         except (typer.Exit, typer.BadParameter, BrokenPipeError):
             raise
         except Exception as bug:
             show(InternalError(bug))
-            raise typer.Exit(InternalError.exit_code) from None
+            raise typer.Exit(exit_status(bug)) from None
 
     return guarded
+
+
+def exit_status(end: BaseException) -> int:
+    """What the program ends with when `end` leaves a command."""
+    match end:
+        case MesrError() | typer.Exit():
+            return end.exit_code
+        case KeyboardInterrupt():
+            return INTERRUPTED
+        case SystemExit(code=int(status)):
+            return status
+    return InternalError.exit_code
 
 
 def show(error: MesrError, about: str = "") -> None:

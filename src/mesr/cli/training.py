@@ -19,9 +19,12 @@ if TYPE_CHECKING:
     from ..progress import Progress, Reporter
     from ..results import Row
     from ..testset import EvaluationSpec
+    from ..volume import Volume
 
 Modalities = Literal["ct", "mr"]
 Precisions = Literal["auto", "float32", "bf16"]
+SIX = "1.5,2,2.5,3,3.5,4"
+"""The protocol's scales."""
 
 
 @door
@@ -40,7 +43,7 @@ def prepare(
 ) -> None:
     """Make a training set: body-cropped slices and a manifest without patient data."""
     from .. import prepare as preparing
-    from ..upscaling import modality_of
+    from ..modality import modality_of
 
     if len(inputs) == 1 and inputs[0].suffix.lower() in (".yaml", ".yml"):
         spec, root = preparing.specification(inputs[0])
@@ -137,7 +140,7 @@ def evaluate(
         str | None,
         typer.Option(help="Comma list; without it the shipped weights, bicubic, bspline3 and sinc."),
     ] = None,
-    scales: Annotated[str, typer.Option(help="Comma list.")] = "1.5,2,2.5,3,3.5,4",
+    scales: Annotated[str, typer.Option(help="Comma list.")] = SIX,
     pairs: Annotated[
         tuple[Path, Path] | None,
         typer.Option(metavar="LR HR", help="A coarse and a fine scan of one thing, rather than shrinking."),
@@ -158,26 +161,44 @@ def evaluate(
     """Measure models against the truth: results.csv and a table for each site and scale."""
     if (pairs is None) == (not inputs):
         raise UsageError("nothing-to-measure", "Either scans or --pairs LR HR are needed.")
+    if pairs is not None and (scales != SIX or degradation != "bicubic"):
+        raise UsageError(
+            "pair-options",
+            "Nothing is shrunk with --pairs, so --scales and --degradation mean nothing there.",
+        )
     from .. import tables
+    from ..evaluate import parse_scale
     from ..inference import Options
     from ..models import weights
 
+    if pictures is not None:
+        parse_scale(pictures)
+    wanted = tables.read_floor(floor) if floor is not None else None
     names = _listed(models) if models else [*weights.shipped(), "bicubic", "bspline3", "sinc"]
     options = Options(device=device, precision=precision)
+    if pairs is not None:
+        pair = _pair(pairs, modality, pictures)
+    else:
+        spec = _specification(inputs or [], modality)
     with bar("slices") as tell:
         if pairs is not None:
-            rows = _pair(pairs, names, modality, output, options, tell)
+            from ..pairs import draw_pair, evaluate_pairs
+
+            rows = evaluate_pairs(*pair, names, out=output, options=options, on_slice=tell)
         else:
-            spec = _specification(inputs or [], modality)
             rows = _scans(spec, names, _listed(scales), output, degradation, options, tell)
     text = tables.report(rows)
-    if floor is not None:
-        text += _against_floor(rows, floor)
+    if wanted is not None:
+        text += _against_floor(rows, wanted)
     with atomic_path(output / "tables.md", force=True) as temporary:
         temporary.write_text(text, encoding="utf-8")
     out.print(text.rstrip())
     out.print(f"{shown(output / 'results.csv')}: {len(rows)} rows")
-    if pictures is not None and pairs is None:
+    if pictures is None:
+        return
+    if pairs is not None:
+        out.print(shown(draw_pair(*pair, names, output / "pair.png", options)))
+    else:
         from ..gallery import illustrate
 
         for path in illustrate(names, spec, output, scale=pictures, degradation=degradation, options=options):
@@ -187,7 +208,7 @@ def evaluate(
 def _specification(inputs: list[Path], modality: str | None) -> EvaluationSpec:
     """What is measured: a specification's scans, or the scans named, one patient each."""
     from .. import testset
-    from ..upscaling import modality_of
+    from ..modality import modality_of
 
     if len(inputs) == 1 and inputs[0].suffix.lower() in (".yaml", ".yml"):
         return testset.specification(inputs[0])
@@ -216,11 +237,10 @@ def _scans(
     )  # fmt: skip
 
 
-def _against_floor(rows: list[Row], floor: Path) -> str:
+def _against_floor(rows: list[Row], wanted: dict[tuple[str, str], tuple[float, float]]) -> str:
     """What each network reached of a floor, as Markdown."""
     from .. import tables
 
-    wanted = tables.read_floor(floor)
     names = dict.fromkeys(row.model for row in rows)
     parts = [
         f"\n## {name} against the floor\n\n{tables.floor_table(tables.compare_floor(rows, wanted, name))}\n"
@@ -229,26 +249,28 @@ def _against_floor(rows: list[Row], floor: Path) -> str:
     return "".join(parts)
 
 
-def _pair(
-    pairs: tuple[Path, Path],
-    models: list[str],
-    modality: str | None,
-    output: Path,
-    options: Options,
-    tell: Callable[[int, int], None],
-) -> list[Row]:
+def _pair(pairs: tuple[Path, Path], modality: str | None, pictures: str | None) -> tuple[Volume, Volume]:
+    """The two volumes of a pair.
+
+    Raises:
+        UsageError: code `pair-options`, a picture is asked for at another scale than theirs.
+    """
+    from ..evaluate import parse_scale
     from ..io import read
-    from ..pairs import evaluate_pairs
-    from ..results import ResultsFile
-    from ..upscaling import identified
+    from ..modality import identified
+    from ..pairs import pair_grid, scale_label
 
     lr, hr = (identified(read(path), modality) for path in pairs)
-    rows = evaluate_pairs(lr, hr, models, options=options, on_slice=tell)
-    file = ResultsFile(output / "results.csv")
-    for row in rows:
-        if row.key not in file.known:
-            file.add(row)
-    return rows
+    if pictures is not None:
+        grid = pair_grid(lr.geometry, hr.geometry)
+        apart = [abs(float(a) / b - 1) for a, b in zip(parse_scale(pictures), grid.scale[1:], strict=True)]
+        if max(apart) > 0.01:
+            raise UsageError(
+                "pair-options",
+                f"A pair is shown at its own scale, {scale_label(grid)}, found {pictures[:20]!r}.",
+                f"Ask for --pictures {scale_label(grid)}.",
+            )
+    return lr, hr
 
 
 def _listed(text: str) -> list[str]:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from .console import door, err, numbers, out, show, shown, tell
+from .console import door, err, exit_status, numbers, out, show, shown, tell
 
 if TYPE_CHECKING:
     from ..io import Item
@@ -72,14 +71,11 @@ def upscale(
     ] = False,
 ) -> None:
     """Super-resolve studies at any magnification. Research use only, not for diagnosis."""
-    from ..files import check_target
     from ..grid import Target
 
     target = Target.of(
         scale=scale, spacing=spacing, size=size, exact_spacing=exact_spacing, downsample=downsample
     )
-    if report is not None:
-        check_target(report, force=force)
     # Only now what takes a second to import.
     from .. import job
     from .. import report as reports
@@ -87,25 +83,31 @@ def upscale(
 
     compute = Options(device=device, precision=precision)
     settings = job.Settings(model, modality, format, force, keep_private, preview, compute)
+    if report is not None:
+        reports.check(report, inputs, force=force)
     found = job.discover(inputs, output)
+    bar = Bar()
+    fates = job.run_all(found, target, output, settings, on_start=bar.start, on_slice=bar.slice)
+    if report is not None:
+        reports.check_apart(report, chain.from_iterable(job.planned(found, output, settings)))
     tell(found.notes, indent="")
     outcomes: list[Outcome] = []
     try:
-        with progress_bar() as bar:
-            for outcome in job.run_all(
-                found, target, output, settings, on_start=bar.start, on_slice=bar.slice
-            ):
+        with bar.progress:
+            for outcome in fates:
                 outcomes.append(outcome)
                 bar.clear()
                 describe(outcome)
-    finally:
-        # Also of a run that was interrupted: what is in it was done.
+        if len(outcomes) > 1:
+            done = sum(outcome.status == "done" for outcome in outcomes)
+            out.print(f"{done} of {len(outcomes)} done.")
+        raise typer.Exit(job.exit_code(outcomes))
+    except BaseException as end:
+        # However the run ends, also where it was interrupted: what is in the report was done. A call refused as
+        # a whole does not come so far, and leaves no report that would be in the way of the corrected one.
         if report is not None:
-            reports.write(report, outcomes, found.notes, force=force)
-    if len(outcomes) > 1:
-        done = sum(outcome.status == "done" for outcome in outcomes)
-        out.print(f"{done} of {len(outcomes)} done.")
-    raise typer.Exit(job.exit_code(outcomes))
+            reports.write(report, outcomes, found.notes, status=exit_status(end), force=force)
+        raise
 
 
 def describe(outcome: Outcome) -> None:
@@ -154,11 +156,3 @@ class Bar:
     def clear(self) -> None:
         """Nothing is going on."""
         self.progress.update(self._task, visible=False)
-
-
-@contextmanager
-def progress_bar() -> Iterator[Bar]:
-    """A bar on stderr while the block runs."""
-    bar = Bar()
-    with bar.progress:
-        yield bar

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ..errors import OutputError, UsageError
-from ..files import atomic_folder, atomic_path, check_target
+from ..files import atomic_folder, atomic_path, check_replaceable, counted
 from ..volume import Note, Volume
 from .discovery import Found, Item, Refused, discover, files_of, several
 from .formats import SUFFIX, WRITTEN_BY_SUFFIX, chosen, module, suffix_of
@@ -49,7 +49,8 @@ def read(path: str | os.PathLike[str]) -> Volume:
         raise found.refused[0].error
     notes = list(found.notes)
     if found.refused:
-        notes.append(Note("refused-beside", f"{len(found.refused)} other files or series could not be used."))
+        several_more = counted(len(found.refused), "other file or series", "other files or series")
+        notes.append(Note("refused-beside", f"{several_more} could not be used."))
     volume = found.items[0].open()
     return replace(volume, notes=(*volume.notes, *notes))
 
@@ -180,18 +181,10 @@ def _refuse_input(volume: Volume, file: Path) -> None:
 
 def _refuse_folder(volume: Volume, folder: Path, suffix: str, force: bool) -> None:
     """With `force` a folder is replaced whole, so it must hold nothing but an earlier result."""
-    check_target(folder, force=force)
-    if not folder.exists():
-        return
-    place = folder.resolve()
-    if any(place in file.resolve().parents for file in files_of(volume)):
-        raise OutputError(
-            "output-is-input", "The output folder holds the input.", "Choose another folder.", folder
-        )
-    if not folder.is_dir() or any(f.is_dir() or f.suffix.lower() != suffix for f in folder.iterdir()):
-        raise OutputError(
-            "other-files",
-            f"The output folder to replace holds other things than {suffix} files.",
-            "Choose another folder.",
-            folder,
-        )
+    check_replaceable(
+        folder,
+        files_of(volume),
+        lambda held: all(not f.is_dir() and f.suffix.lower() == suffix for f in held.iterdir()),
+        f"The output folder to replace holds other things than {suffix} files.",
+        force=force,
+    )

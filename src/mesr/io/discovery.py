@@ -15,7 +15,7 @@ from functools import partial
 from pathlib import Path
 
 from ..errors import InputError, MesrError, TooLarge, UnreadableInput
-from ..files import plain_text, safe_name
+from ..files import counted, plain_text, safe_name
 from ..limits import MAX_FILES
 from ..volume import Modality, Note, Volume
 from .archive import is_zip, private_folder, unpack
@@ -71,11 +71,16 @@ class Refused:
 
 @dataclass(frozen=True)
 class Found:
-    """The outcome of `discover`."""
+    """The outcome of `discover`.
+
+    Attributes:
+        files: every file that was looked at, used or not, but those inside a zip.
+    """
 
     items: list[Item]
     refused: list[Refused]
     notes: list[Note]
+    files: tuple[Path, ...] = field(default=(), repr=False)
 
 
 @dataclass(frozen=True)
@@ -112,7 +117,8 @@ def discover(paths: Sequence[Path]) -> Found:
             paths[0] if paths else None,
         )
         found.refused.append(_refusal("", nothing))
-    return replace(found, items=_unique(found.items))
+    looked_at = tuple(file.path for file in files if file.keep is None)
+    return replace(found, items=_unique(found.items), files=looked_at)
 
 
 def _expanded(path: Path, refused: list[Refused]) -> Iterator[_File]:
@@ -170,9 +176,11 @@ def _sort_out(files: list[_File], found: Found) -> None:
         else:
             _add(file, format, found)
     if pictures:
-        found.notes.append(Note("pictures", f"{pictures} PNG pictures beside scans were left alone."))
+        text = counted(pictures, "PNG picture beside scans was", "PNG pictures beside scans were")
+        found.notes.append(Note("pictures", f"{text} left alone."))
     if passed_over:
-        found.notes.append(Note("other-files", f"{passed_over} files that are no images were passed over."))
+        text = counted(passed_over, "file that is no image was", "files that are no images were")
+        found.notes.append(Note("other-files", f"{text} passed over."))
 
 
 def _dicom(files: list[_File], found: Found) -> int:
@@ -197,9 +205,8 @@ def _dicom(files: list[_File], found: Found) -> int:
         found.items.append(item)
     found.refused.extend(_refusal(error.path.name if error.path else "", error) for error in outcome.refused)
     for kind, count in outcome.skipped.items():
-        found.notes.append(
-            Note("skipped-objects", f"{count} DICOM objects were skipped: {plain_text(kind)}.")
-        )
+        text = counted(count, "DICOM object was", "DICOM objects were")
+        found.notes.append(Note("skipped-objects", f"{text} skipped: {plain_text(kind)}."))
     for path in outcome.foreign:
         if path in explicit:
             error = UnreadableInput(

@@ -31,7 +31,7 @@ KEY = "mesr"
 MAX_ARGUMENT = 4096
 """The largest size a spec may name; building ever so many layers would itself be an attack."""
 ENSEMBLE = "+"
-ALIASES = {"mesr-lite": "mesr-lite-0"}
+ALIASES = {"mesr": "mesr-1", "mesr-lite": "mesr-lite-1"}
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ class Card:
     """What a weights file says of itself.
 
     Attributes:
-        name: immutable name, `"mesr-lite-0"`; for an interpolator its architecture's name.
+        name: immutable name, `"mesr-lite-1"`; for an interpolator its architecture's name.
         spec: `{"name": architecture, "args": {…}}`.
         weights_id: sha256 hex of tensors and spec.
         about: all else in the header: `intensity`, `training` (ranges, degradation, budget), `data` with
@@ -58,9 +58,13 @@ class Card:
 
     @property
     def perceptual(self) -> bool:
-        """Whether a perceptual or adversarial term trained it, so that its fine texture may be invented."""
-        losses = (self.about.get("training") or {}).get("losses") or {}
-        return any(losses.get(term) for term in ("perceptual", "adversarial"))
+        """Whether a perceptual or adversarial term trained it or what it started from: its texture may be invented."""
+        training = self.about.get("training") or {}
+        losses, start = training.get("losses") or {}, training.get("start")
+        inherited = isinstance(start, Mapping) and bool(
+            start.get("perceptual")
+        )  # Older files have a path there.
+        return inherited or any(losses.get(term) for term in ("perceptual", "adversarial"))
 
 
 def save(
@@ -107,7 +111,7 @@ def load(name: str | Path) -> tuple[SuperResolver, Card]:
     """A model ready to use (float32, evaluation mode) and its card.
 
     Args:
-        name: shipped weights (`"mesr-lite-0"`), an alias (`"mesr-lite"`), an interpolator (`"bicubic"`) or the
+        name: shipped weights (`"mesr-lite-1"`), an alias (`"mesr-lite"`), an interpolator (`"bicubic"`) or the
             path of a weights file. With a `+` behind it the network is asked in eight orientations
             (`SelfEnsemble`); name and weights id end in `+` then.
 

@@ -22,6 +22,14 @@ def test_a_missing_slice_is_refused_by_its_place(tmp_path: Path) -> None:
     assert "37.50 mm" in str(only(tmp_path).error)
 
 
+@pytest.mark.parametrize(("gone", "said"), [([3], "1 slice is missing"), ([3, 5], "2 slices are missing")])
+def test_missing_slices_are_counted_in_plain_words(tmp_path: Path, gone: list[int], said: str) -> None:
+    scan = dicom_series(tmp_path, size=(9, 16, 20))
+    for k in gone:
+        scan.paths[k].unlink()
+    assert said in str(only(tmp_path).error)
+
+
 def test_uneven_slices_are_refused_as_a_volume_and_read_one_by_one(tmp_path: Path) -> None:
     scan = dicom_series(tmp_path, heights=(0.0, 1.08, 8.08, 12.0, 13.5))
     found = only(tmp_path)

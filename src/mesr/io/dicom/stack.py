@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ...errors import GeometryInput, InputError, UnsupportedInput
+from ...files import counted
 from ...geometry import Geometry, Vector
 from ...volume import Note
 from .frames import PHASES, Frame
@@ -51,7 +52,11 @@ def stacks(frames: Sequence[Frame]) -> list[Stack]:
         return [Stack(tuple(frames), None, error)]
     notes = []
     if len(images) < len(frames):
-        text = f"{len(frames) - len(images)} localizers in the series were left out."
+        text = counted(
+            len(frames) - len(images),
+            "localizer in the series was left out.",
+            "localizers in the series were left out.",
+        )
         notes.append(Note("localizer-dropped", text))
     parts = _alike(images)
     if len(parts) > 1:
@@ -113,7 +118,7 @@ def _volumes(frames: list[Frame]) -> list[Stack]:
         return [_with_notes(stack, [*notes, Note("split-by-phase", text)]) for stack in parts]
     raise GeometryInput(
         "same-position",
-        f"{len(frames) - len(slots)} slices lie where another one lies, and nothing tells volumes apart.",
+        f"{counted(len(frames) - len(slots), 'slice lies', 'slices lie')} where another one lies, and nothing tells volumes apart.",
         "Give the slices of one volume only.",
     )
 
@@ -173,7 +178,11 @@ def _without_copies(slots: list[list[Frame]]) -> tuple[list[list[Frame]], list[N
             unique.setdefault((instance.position, instance.slope, instance.intercept, pixels), frame)
         kept.append(list(unique.values()))
     dropped = sum(map(len, slots)) - sum(map(len, kept))
-    text = f"{dropped} slices were exact copies of another and were left out."
+    text = counted(
+        dropped,
+        "slice was an exact copy of another and was left out.",
+        "slices were exact copies of another and were left out.",
+    )
     return kept, [Note("duplicate-dropped", text)] if dropped else []
 
 
@@ -259,13 +268,13 @@ def _uneven(heights: np.ndarray[tuple[int], np.dtype[np.float64]], tolerance: fl
         more = f" and {len(missing) - _SHOWN} more" if len(missing) > _SHOWN else ""
         return GeometryInput(
             "missing-slices",
-            f"{len(missing)} slices are missing, at {shown}{more} mm along the slices' normal.",
+            f"{counted(len(missing), 'slice is', 'slices are')} missing, at {shown}{more} mm along the slices' normal.",
             "Give the whole series.",
         )
     return GeometryInput(
         "uneven-slices",
         f"Expected evenly spaced slices, found steps from {smallest:.2f} to {steps.max():.2f} mm.",
-        "Take its slices one by one.",
+        "Give each slice's file in a call of its own: mesr upscale SLICE.dcm -o RESULT.dcm …",
     )
 
 

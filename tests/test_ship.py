@@ -1,0 +1,68 @@
+"""Shipping: what the notes say of a network's failures is said by its header too."""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+from tiny import tiny_weights
+
+from mesr.models import weights
+
+SCRIPT = Path(__file__).parents[1] / "scripts" / "ship.py"
+NOTES = """## Where it holds
+
+* CT in HU.
+
+## Known failures
+
+* It learned from
+  five patients.
+* Rings and *streaks* are sharpened - like
+  anatomy.
+
+This is no point of the list.
+
+## Afterwards
+
+* Nothing.
+"""
+
+
+@pytest.fixture(name="ship")
+def _ship(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    """The script, which ships into a folder of the test's."""
+    spec = importlib.util.spec_from_file_location("ship", SCRIPT)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    monkeypatch.setattr(module, "PACKAGE", tmp_path / "package")
+    return module
+
+
+def test_known_failures_are_the_points_under_that_heading_each_on_one_line(ship: ModuleType) -> None:
+    assert ship.known_failures(NOTES) == [
+        "It learned from five patients.",
+        "Rings and *streaks* are sharpened - like anatomy.",
+    ]
+    assert ship.known_failures("## Known failures\n") == []
+    assert ship.known_failures("## Where it holds\n\n* CT.\n") == []
+
+
+def test_a_shipped_card_says_its_known_failures_and_those_of_its_notes_alone(
+    ship: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = tiny_weights(tmp_path / "tiny-1.safetensors", "tiny-1")
+    model, card = weights.load(source)
+    about = card.about | {"intensity": "linear", "data": [], "known_failures": ["an old one"]}
+    weights.save(source, "tiny-1", card.spec, model.state_dict(), about, force=True)
+    for notes, expected in ((NOTES, ship.known_failures(NOTES)), ("## How\n", None)):
+        (tmp_path / "notes.md").write_text(notes)
+        monkeypatch.setattr(sys, "argv", ["ship.py", str(source), "--notes", str(tmp_path / "notes.md")])
+        ship.main()
+        shipped = weights.read_card(tmp_path / "package" / "tiny-1.safetensors")
+        assert shipped.about.get("known_failures") == expected
