@@ -67,7 +67,7 @@ def test_a_path_is_read_and_loaded_weights_are_taken(tmp_path: Path) -> None:
     np.testing.assert_array_equal(by_path.array, by_hand.array)
 
 
-def test_an_array_is_told_how_to_become_ascan_of() -> None:
+def test_an_array_is_told_how_to_become_a_volume() -> None:
     with pytest.raises(UsageError, match="ArraySlices"):
         mesr.upscale(np.zeros((1, 4, 4)), scale=2)  # type: ignore[arg-type]
 

@@ -55,14 +55,16 @@ def test_only_its_own_folder_is_replaced(
     model = str(tiny_weights(tmp_path / "w.safetensors"))
     own = tmp_path / "own"
     demo.demonstrate(own, model)
-    (own / "stale").write_text("from before")
+    first = (own / demo.RESULT).stat().st_ino
     demo.demonstrate(own, model)
-    assert not (own / "stale").exists()
-    (own / demo.OWN).unlink()
-    with pytest.raises(OutputError) as raised:
-        demo.demonstrate(own, model)
-    assert raised.value.code == "other-files"
-    assert (own / "head-x1.dcm").exists()
+    assert (own / demo.RESULT).stat().st_ino != first
+    for spoil in (lambda: (own / "thesis.txt").write_text("mine"), (own / demo.OWN).unlink):
+        spoil()
+        with pytest.raises(OutputError) as raised:
+            demo.demonstrate(own, model)
+        assert raised.value.code == "other-files"
+        assert (own / "thesis.txt").exists()
+    assert (own / demo.RESULT).exists()
 
 
 def test_a_failed_demo_leaves_nothing(tmp_path: Path) -> None:

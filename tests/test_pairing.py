@@ -23,7 +23,7 @@ pytest.importorskip("SimpleITK", reason="needs SimpleITK")
 from mesr import io
 from mesr.alignment import Rigid
 from mesr.cli import app
-from mesr.data import PatchSampler, SamplingConfig, TrainingSlice, load_slices, read_manifest
+from mesr.data import TrainingSlice, load_slices, read_manifest
 from mesr.degrade import ConeBeam
 from mesr.errors import InputError, OutputError, UsageError
 from mesr.geometry import Geometry
@@ -32,6 +32,7 @@ from mesr.paired import PairingConfig, field_of_view, plane_grid
 from mesr.pairing import prepare_pairs, stored
 from mesr.patients import cohort
 from mesr.recipe import ModelConfig, TrainConfig, ValidationConfig
+from mesr.sampling import PatchSampler, SamplingConfig
 from mesr.train import train
 
 PLACE = phantoms.geometry((8, 76, 80))

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from scans import dicom_series
 
-from mesr.data import load_slices
+from mesr.data import digest, load_slices
 from mesr.errors import InputError, OutputError, UsageError
 from mesr.prepare import (
     ScanSpec,
     SetSpec,
     crop_to_body,
-    digest,
     of_paths,
     prepare,
     prepared,
@@ -99,10 +99,28 @@ def test_a_scan_has_the_same_digest_under_any_name(tmp_path: Path) -> None:
     digests = []
     for name, seed in (("a", 0), ("b", 0), ("c", 1)):
         scan = _scan(tmp_path, name, seed)
-        digests.append(prepare(SetSpec([scan]), tmp_path, tmp_path / name)["series"][0]["digest"])
+        (series,) = prepare(SetSpec([scan]), tmp_path, tmp_path / name)["series"]
+        digests.append(digest(entry["sha256"] for entry in series["slices"]))
     assert digests[0] == digests[1] != digests[2]
-    pixels = [one.sha256 for one in prepared(tmp_path / "b.npy", "CT")]
-    assert digest(pixels) == digests[0]
+    assert digest(one.sha256 for one in prepared(tmp_path / "b.npy", "CT")) == digests[0]
+
+
+def test_two_scans_of_one_name_are_refused(tmp_path: Path) -> None:
+    """Their slices would be filed under it, one over the other."""
+    scans = [_scan(tmp_path, "a", 0), replace(_scan(tmp_path, "b", 1), name="a.npy")]
+    with pytest.raises(InputError) as raised:
+        prepare(SetSpec(scans), tmp_path, tmp_path / "set")
+    assert raised.value.code == "same-name"
+
+
+def test_a_set_inside_its_scan_is_not_read_as_more_of_it(tmp_path: Path) -> None:
+    (tmp_path / "scan").mkdir()
+    _scan(tmp_path / "scan", "a", 0)
+    spec, root = of_paths([tmp_path / "scan"], "CT", 0)
+    prepare(spec, root, tmp_path / "scan" / "set")
+    with pytest.raises(OutputError) as raised:
+        prepare(spec, root, tmp_path / "scan" / "set", force=True)
+    assert raised.value.code == "output-is-input"
 
 
 def test_air_is_floored_and_padding_filled() -> None:

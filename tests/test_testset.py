@@ -9,6 +9,7 @@ import pytest
 from scans import dicom_series
 
 from mesr import evaluate, prepare, testset
+from mesr.data import digest
 from mesr.errors import UsageError
 from mesr.inference import Options
 from mesr.intensity import HU_WINDOW, Window
@@ -64,14 +65,18 @@ def test_a_network_is_not_measured_on_pixels_it_was_trained_on(tmp_path: Path) -
     for name, seed in (("seen", 0), ("other", 1)):
         values = np.random.default_rng(seed).integers(-1000, 1000, (1, 60, 60)).astype(np.int16)
         np.save(tmp_path / f"{name}.npy", values)
-    seen = prepare.digest([one.sha256 for one in prepare.prepared(tmp_path / "seen.npy", "CT")])
+    other = tmp_path / "other.npy"
+    seen = digest(one.sha256 for one in prepare.prepared(tmp_path / "seen.npy", "CT"))
     card = Card("seen-1", {}, "0", {"data": [{"id": "scan-0000", "digest": seen}]})
     with pytest.raises(UsageError, match="trained on"):
         testset.assert_unseen(testset.of_paths([tmp_path / "seen.npy"], "CT"), [card])
     testset.assert_unseen(testset.of_paths([tmp_path / "other.npy"], "CT"), [card])
+    named = testset.EvaluationSpec([testset.MeasuredScan(str(tmp_path / "seen.npy"), "CT", patient="p")])
+    with pytest.raises(UsageError, match="trained on"):
+        testset.assert_unseen(named, [card, Card("seen-1", {}, "1", {})])
     with pytest.raises(UsageError, match="trained on"):  # In a set of one's own scans "scan-0000" is a name.
         testset.assert_unseen(
-            testset.EvaluationSpec([testset.MeasuredScan("scan-0000", "CT", patient="p")]), [card]
+            testset.EvaluationSpec([testset.MeasuredScan(str(other), "CT", name="scan-0000")]), [card]
         )
 
 

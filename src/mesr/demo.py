@@ -31,7 +31,7 @@ SAMPLE = "J2K_pixelrep_mismatch.dcm"
 """512² head CT, 0.43 mm, lossless JPEG 2000, MIT licence with pydicom."""
 
 BASELINES = ("bicubic", "sinc")
-OWN = "made-by-mesr-demo.txt"
+OWN, PROOF, RESULT = "made-by-mesr-demo.txt", "proof.png", Path(f"head-x{float(SCALE):g}.dcm")
 RESEARCH = "Research use only, not for diagnosis."
 
 
@@ -69,7 +69,7 @@ def demonstrate(out: Path, model: str = "auto", options: Options = Options()) ->
     check_replaceable(
         out,
         (),
-        lambda held: (held / OWN).is_file(),
+        _is_demo,
         "The folder holds something that no demo made.",
         "Choose another: mesr demo -o DIR",
         force=True,
@@ -78,22 +78,27 @@ def demonstrate(out: Path, model: str = "auto", options: Options = Options()) ->
     volume = identified(series.open(), None)
     if model == "auto":
         model, _ = chosen(volume)
-    result = Path(f"head-x{float(SCALE):g}.dcm")
     with atomic_folder(out, force=True) as folder:
         settings = Settings(model=model, preview=True, compute=options)
-        outcome = run(series, Target(scale=(SCALE,)), folder / result, settings)
+        outcome = run(series, Target(scale=(SCALE,)), folder / RESULT, settings)
         if outcome.error is not None:
             raise outcome.error
         assert outcome.preview is not None
         assert outcome.derivation is not None
         name = outcome.derivation.model
         measures = _prove(
-            counted_air(volume.slices[0], volume.unit, HU_WINDOW), model, options, folder / "proof.png"
+            counted_air(volume.slices[0], volume.unit, HU_WINDOW), model, options, folder / PROOF
         )
         text = f"Made by mesr demo with {name}. {RESEARCH}\n"
         (folder / OWN).write_text(text, encoding="utf-8")
         before_after = out / outcome.preview.name
-    return Demo(out / result, before_after, out / "proof.png", measures, name)
+    return Demo(out / RESULT, before_after, out / PROOF, measures, name)
+
+
+def _is_demo(folder: Path) -> bool:
+    """Whether an earlier demonstration made all that is in `folder`."""
+    names = {path.name for path in folder.iterdir()}
+    return OWN in names and names <= {OWN, PROOF, RESULT.name, f"{RESULT.stem}.preview.png"}
 
 
 def _prove(reference: FloatImage, model: str, options: Options, path: Path) -> dict[str, Measures]:

@@ -32,7 +32,8 @@ def check_target(path: Path, *, force: bool = False) -> None:
                 path,
             )
         # Whether the file system takes the longer name that it has until it is whole.
-        _beside(path).exists()
+        with contextlib.suppress(FileNotFoundError):
+            os.lstat(_beside(path))
         parent = path.absolute().parent
         while not parent.exists():
             parent = parent.parent

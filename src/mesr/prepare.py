@@ -19,7 +19,7 @@ import numpy.typing as npt
 from . import io
 from .config import load
 from .data import FORMAT, MANIFEST, read_manifest
-from .errors import InputError, UsageError
+from .errors import InputError, OutputError, UsageError
 from .files import atomic_folder, check_replaceable, safe_name
 from .intensity import AIR_HU, Window, missing, window_for
 from .modality import identified
@@ -133,6 +133,13 @@ def check_place(out: Path, scans: Sequence[Path], *, force: bool = False) -> Non
     """
     otherwise = "The output to replace holds other things than a training set."
     check_replaceable(out, scans, _is_set, otherwise, force=force)
+    if out.exists() and any(scan.resolve() in out.resolve().parents for scan in scans):
+        raise OutputError(
+            "output-is-input",
+            "An earlier set inside a scan's folder would be read as a part of the scan.",
+            "Remove it, or choose a folder outside.",
+            out,
+        )
 
 
 def _is_set(folder: Path) -> bool:
@@ -150,12 +157,20 @@ def _is_set(folder: Path) -> bool:
 
 
 def assert_split(spec: SetSpec) -> None:
-    """No patient in two splits.
+    """No patient in two splits, and no two scans of one name, which their slices are filed under.
 
     Raises:
-        InputError: one is.
+        InputError: one is, code `split`; or there are, code `same-name`.
     """
     splits: dict[str, str] = {}
+    names = [scan.label for scan in spec.scans]
+    twice = next((name for name in names if names.count(name) > 1), None)
+    if twice is not None:
+        raise InputError(
+            "same-name",
+            f"Every scan of a set needs a name of its own, found {twice} more than once.",
+            "Give them names in the specification: name: NAME.",
+        )
     for scan in spec.scans:
         if splits.setdefault(scan.patient, scan.split) != scan.split:
             raise InputError(
@@ -206,7 +221,6 @@ def _prepare_scan(scan: ScanSpec, root: Path, folder: Path) -> dict[str, Any]:
         "source": scan.source,
         "spacing": list(spacing),
         "window": window,
-        "digest": digest([entry["sha256"] for entry in slices]),
         "slices": slices,
     }
 
@@ -247,15 +261,6 @@ def prepared(path: Path, modality: Modality) -> Iterator[Prepared]:
         for k in range(len(volume.slices)):
             values = crop_to_body(volume.slices[k], modality, [window.low, window.high])
             yield Prepared(values, slice_number(volume, k), window, volume.spacing)
-
-
-def digest(slices: Sequence[str]) -> str:
-    """What tells a scan in a set, and so in a network's card, whatever its files are called: 16 hex digits.
-
-    Args:
-        slices: the sha256 of each prepared slice.
-    """
-    return hashlib.sha256("".join(sorted(slices)).encode()).hexdigest()[:16]
 
 
 def volumes(path: Path) -> Iterator[Volume]:

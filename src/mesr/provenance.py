@@ -10,9 +10,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from .data import SamplingConfig
+from .data import digest
 from .models.weights import Card
 from .recipe import TrainConfig
+from .sampling import SamplingConfig
 
 Origin = Mapping[str, Any]
 """Of the weights a run started from: `name`, `weights_id`, `perceptual` and `data`. Plain values, for a header of JSON."""
@@ -41,8 +42,8 @@ def about(
     sampling = config.sampling
     used = [one for one in manifest["series"] if _sampled(one, sampling)]
     own = [
-        {key: one[key] for key in ("id", "modality", "licence", "source", "digest") if key in one}
-        | {"slices": len(one["slices"])}
+        {key: one[key] for key in ("id", "modality", "licence", "source")}
+        | {"slices": len(one["slices"]), "digest": digest(entry["sha256"] for entry in one["slices"])}
         for one in used
     ]
     return {
@@ -50,9 +51,7 @@ def about(
         "training": {
             "modalities": sorted(set(sampling.modalities)),
             "scales": _scales(sampling),
-            "listed_scales": [sampling.scales, round(1.0 - sampling.continuous, 3)]
-            if sampling.scales
-            else None,
+            "listed_scales": _listed(sampling),
             "coarser": sampling.coarser,
             "kernels": sampling.kernels,
             "spacing_mm": _spacings(used, sampling.coarser),
@@ -85,8 +84,17 @@ def _sampled(series: Mapping[str, Any], sampling: SamplingConfig) -> bool:
 
 def _others(own: list[dict[str, Any]], inherited: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """Those of the inherited scans that are not among one's own."""
-    known = {(one["id"], one["source"]) for one in own}
-    return [one for one in inherited if (one.get("id"), one.get("source")) not in known]
+    digests = {one["digest"] for one in own}
+    names = {(one["id"], one["source"]) for one in own}
+    return [
+        one
+        for one in inherited
+        if (
+            one["digest"] not in digests
+            if "digest" in one
+            else (one.get("id"), one.get("source")) not in names
+        )
+    ]
 
 
 def _degradation(series: list[dict[str, Any]], recipe: str) -> str:
@@ -101,6 +109,13 @@ def _scales(sampling: SamplingConfig) -> list[float]:
         return sampling.scales
     ends = [sampling.low, sampling.high, *sampling.scales]
     return [min(ends), max(ends)]
+
+
+def _listed(sampling: SamplingConfig) -> dict[str, Any] | None:
+    """The scales drawn more often than others of their range, and in what share of the draws."""
+    if not (sampling.scales and sampling.continuous):
+        return None
+    return {"scales": sampling.scales, "share": round(1.0 - sampling.continuous, 3)}
 
 
 def _spacings(series: list[dict[str, Any]], coarser: float) -> list[float]:

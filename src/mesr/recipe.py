@@ -7,12 +7,12 @@ from dataclasses import dataclass, field
 from operator import attrgetter
 from typing import Any, Literal
 
-from .data import SamplingConfig
 from .errors import UsageError
 from .limits import MAX_SCALE
 from .losses import CriticConfig, PerceptualConfig, Ramp
 from .losses import compound as losses
 from .optimiser import OptimiserConfig
+from .sampling import SamplingConfig
 
 _RANGES: dict[str, tuple[float, float]] = {
     "sampling.patch": (1, math.inf),
@@ -22,6 +22,8 @@ _RANGES: dict[str, tuple[float, float]] = {
     "sampling.high": (1, MAX_SCALE),
     "sampling.anisotropic": (0, 1),
     "sampling.coarser": (1, MAX_SCALE),
+    "sampling.kernels": (0, 1),
+    "sampling.balance": (0, 1),
     "sampling.candidates": (1, math.inf),
     "sampling.seed": (0, math.inf),
     "critic.steps": (1, math.inf),

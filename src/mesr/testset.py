@@ -17,12 +17,13 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 
 from .config import load
+from .data import digest
 from .degrade import Degradation, seed_of
 from .errors import InputError, UsageError
 from .intensity import AIR_HU, Window, window_for
 from .modality import identified
 from .models.weights import Card
-from .prepare import digest, prepared, slice_number, volumes
+from .prepare import prepared, slice_number, volumes
 from .results import code_identity
 from .volume import FloatImage, Modality, Slice, Volume
 
@@ -88,6 +89,8 @@ def specification(path: Path) -> EvaluationSpec:
         UsageError: it cannot be read, a key is unknown, or a test set names no log.
     """
     spec = load(EvaluationSpec, path)
+    for scan in spec.scans:
+        scan.numbered = False
     if spec.split == "test" and not spec.looks:
         raise UsageError(
             "test-looks",
@@ -193,14 +196,14 @@ def assert_unseen(spec: EvaluationSpec, cards: Sequence[Card]) -> None:
         InputError: a scan cannot be read.
     """
     # The names of scans given by path are numbers: only their pixels tell which they are.
-    named, numbered = ([scan for scan in spec.scans if scan.numbered is is_it] for is_it in (False, True))
+    named = [scan for scan in spec.scans if not scan.numbered]
     names = {name for scan in named for name in (scan.label, scan.patient, *scan.patients) if name}
-    learnt = {card.name: card.about.get("data", []) for card in cards}
+    learnt = [(card.name, one) for card in cards for one in card.about.get("data", [])]
     digests: set[str] = set()
-    if any(one.get("digest") for data in learnt.values() for one in data):
-        digests = {_digest(Path(spec.root) / scan.path, scan.modality) for scan in numbered}
-    for name, data in learnt.items():
-        if any(one.get("id") in names or one.get("digest") in digests for one in data):
+    if any(one.get("digest") for _, one in learnt):
+        digests = {_digest(Path(spec.root) / scan.path, scan.modality) for scan in spec.scans}
+    for name, one in learnt:
+        if one.get("id") in names or one.get("digest") in digests:
             raise UsageError(
                 "trained-on",
                 f"The network {name} was trained on a scan it is to be measured on.",

@@ -22,7 +22,7 @@ from torch import Tensor
 
 from . import config as configuration
 from .checkpoint import Run, begin, made_folder
-from .data import Batch, PatchSampler, TrainingSlice, load_slices, read_manifest, reference_pair
+from .data import Batch, TrainingSlice, load_slices, read_manifest, reference_pair
 from .errors import MesrError, UsageError
 from .grid import fraction
 from .inference import resolve_device, use_bf16
@@ -37,6 +37,7 @@ from .optimiser import make_optimiser, rate
 from .progress import Clock, Logs, Progress, Reporter, plain_lines
 from .provenance import about
 from .recipe import TrainConfig, check
+from .sampling import PatchSampler
 
 CRITIC_SEED = 1 << 32
 """Added to the seed for the critic's batches, which are others than the generator's."""
@@ -240,7 +241,8 @@ def main(arguments: list[str]) -> None:
         print(error, file=sys.stderr)
         sys.exit(error.exit_code)
     except KeyboardInterrupt:
-        sys.exit("Stopped; the same command goes on from the checkpoint.")
+        print("Stopped; the same command goes on from the checkpoint.", file=sys.stderr)
+        sys.exit(128 + signal.SIGINT)
 
 
 if __name__ == "__main__":

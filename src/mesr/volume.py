@@ -84,7 +84,8 @@ class Derivation:
 
     Attributes:
         model: weights or interpolator name, `"mesr-1"`.
-        weights_id: sha256 (hex) of tensors and spec; of the name for an interpolator.
+        weights_id: sha256 (hex) of tensors and spec; of the name for an interpolator. With a `+` behind it where
+            the network was asked in eight orientations.
         grid: the exact grid.
         requested: what the user asked for, as text (`"scale 2.5"`).
         intensity: the intensity map, as text.
@@ -101,6 +102,11 @@ class Derivation:
     precision: str
     revision: int
     training: str = ""
+
+    @property
+    def weights_sha256(self) -> str:
+        """The weights id without what says how the weights were used (`mesr-1+`)."""
+        return self.weights_id.rstrip("+")
 
     @property
     def settings(self) -> str:

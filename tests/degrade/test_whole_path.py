@@ -12,10 +12,11 @@ import torch
 from scans import dicom_series
 
 from mesr import evaluate, testset
-from mesr.data import PatchSampler, SamplingConfig, TrainingSlice, reference_pair
+from mesr.data import TrainingSlice, reference_pair
 from mesr.degrade import cbct, text_of
 from mesr.errors import UsageError
 from mesr.inference import Options
+from mesr.sampling import PatchSampler, SamplingConfig
 
 RANDOM = ["noise:sigma=0.01..0.05", "noise:correlation=1", "blur-bicubic:sigma=0.2..1"]
 CONFIG = SamplingConfig(patch=10, batch=3, scales=[2.0], anisotropic=0.0)

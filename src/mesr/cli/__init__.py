@@ -27,7 +27,7 @@ from .upscale import upscale
 app = typer.Typer(
     name="mesr",
     help="Super-resolution for radiology images at any magnification. Research use only, not for diagnosis.",
-    epilog="Exit status: 0 done, 1 a bug of mesr, 2 usage, 3 all inputs refused, 4 some refused.",
+    epilog="Exit status: 0 done, 1 a bug of mesr, 2 usage, 3 all inputs refused, 4 some refused, 130 interrupted, 143 ended.",
     no_args_is_help=True,
     add_completion=False,
     # A pretty traceback prints local variables, and with them patient data.

@@ -34,7 +34,7 @@ def upscale(
         ),
     ],
     scale: Annotated[
-        str | None, typer.Option(help="Magnification: 2.5, 5/2, or 1.3x2.2 for rows and columns.")
+        str | None, typer.Option(help="Magnification: 2.5, 5/2, or 1.3x2.2 for rows x columns.")
     ] = None,
     spacing: Annotated[str | None, typer.Option(help="Pixel spacing wanted, mm; the nearest size.")] = None,
     size: Annotated[str | None, typer.Option(help="Pixels wanted: 1024, or 1024x768 rows x columns.")] = None,
@@ -46,7 +46,9 @@ def upscale(
     ] = False,
     model: Annotated[
         str,
-        typer.Option(help="auto chooses by modality; else a name from `mesr models` or a .safetensors file."),
+        typer.Option(
+            help="auto chooses by modality; else a name from `mesr models` or a .safetensors file; with a + behind it in eight orientations."
+        ),
     ] = "auto",
     modality: Annotated[
         Modalities | None,
@@ -64,7 +66,9 @@ def upscale(
     report: Annotated[
         Path | None, typer.Option(help="Write what was done as JSON, without patient data.")
     ] = None,
-    force: Annotated[bool, typer.Option("--force", help="Replace results that are there.")] = False,
+    force: Annotated[
+        bool, typer.Option("--force", help="Replace results and a report that are there; never an input.")
+    ] = False,
     keep_private: Annotated[
         bool,
         typer.Option("--keep-private", help="Keep private DICOM attributes, which may hold patient data."),

@@ -39,6 +39,8 @@ MAX_PHASES = 1600
 
 STEEPNESS = 4.0
 """Largest slope of a hidden value along an offset, at the start of training."""
+CHANGING = 0.33
+"""Variance of the part of a kernel that changes with the offset then, against that of the part that does not."""
 
 BAND_BYTES = 64 << 20
 """Responses held at a time by the reassociated form outside training."""
@@ -113,11 +115,10 @@ class MetaHead(nn.Module):
         nn.init.uniform_(self.inner.weight[:, :2], -STEEPNESS, STEEPNESS)
         nn.init.uniform_(self.inner.weight[:, 2:], -1.0, 1.0)
         self.inner.bias.copy_(-(self.inner.weight * points).sum(dim=1))
-        # At most a tenth of unit gain: the head begins near silence, the skip carries the image.
+        # A tenth of unit gain: the head begins near silence, the skip carries the image. A hidden value's mean square is 1.
         bound = 0.1 * math.sqrt(3.0 / (9 * self.features))
-        nn.init.uniform_(
-            self.outer.weight, -bound * math.sqrt(0.33 / hidden), bound * math.sqrt(0.33 / hidden)
-        )
+        changing = bound * math.sqrt(CHANGING / hidden)
+        nn.init.uniform_(self.outer.weight, -changing, changing)
         nn.init.uniform_(self.outer.bias, -bound, bound)
 
     def forward(self, features: Tensor, rows: Axis, columns: Axis, form: Form | None = None) -> Tensor:

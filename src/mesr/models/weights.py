@@ -119,7 +119,7 @@ def load(name: str | Path) -> tuple[SuperResolver, Card]:
         WeightsError: there is none, or the file is damaged, of another format, or does not fit its spec.
     """
     text = str(name)
-    if text.endswith(ENSEMBLE):
+    if text.endswith(ENSEMBLE) and not text.endswith(2 * ENSEMBLE):
         network, card = load(text.removesuffix(ENSEMBLE))
         changed = replace(card, name=card.name + ENSEMBLE, weights_id=card.weights_id + ENSEMBLE)
         return SelfEnsemble(network).eval(), changed

@@ -9,13 +9,13 @@ from fractions import Fraction
 from functools import cache
 from typing import Any, NamedTuple
 
-from ..data import SamplingConfig
 from ..evaluate import SCALES
 from ..losses import CriticConfig, PerceptualConfig, Ramp
 from ..models.cost import Cost, cost
 from ..models.registry import Spec
 from ..optimiser import OptimiserConfig
 from ..recipe import ModelConfig, TrainConfig, ValidationConfig
+from ..sampling import SamplingConfig
 from .budgets import Budget
 from .sources import Source
 from .systems import System, Terms

@@ -249,7 +249,7 @@ def _credit(out: Dataset, work: Work) -> None:
     item.SoftwareVersions = [f"mesr {__version__}"]
     if derivation is not None:
         # The hash fills its 64 characters, so it must not be last, where an even length may ask for a blank.
-        item.SoftwareVersions = [ascii_text(derivation.weights_id, 64), f"mesr {__version__}"]
+        item.SoftwareVersions = [derivation.weights_sha256, f"mesr {__version__}"]
         item.DeviceUID = uid("model", derivation.weights_id)
     item.ContributionDateTime = work.now.strftime("%Y%m%d%H%M%S.%f%z")
     item.ContributionDescription = contribution(derivation)

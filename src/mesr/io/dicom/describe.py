@@ -81,7 +81,7 @@ def ascii_text(text: str, limit: int) -> str:
 
 def _made(derivation: Derivation) -> list[str]:
     return [
-        f"Resampled in-plane by mesr {__version__} with {derivation.model} (sha256 {derivation.weights_id.rstrip('+')}).",
+        f"Resampled in-plane by mesr {__version__} with {derivation.model} (sha256 {derivation.weights_sha256}).",
         f"Requested {derivation.requested}; effective scale {scale_text(derivation)} (rows x columns).",
         f"Intensity map {derivation.intensity}; {derivation.precision}; revision {derivation.revision}.",
     ]
