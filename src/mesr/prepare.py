@@ -110,6 +110,7 @@ def prepare(
         InputError: a scan cannot be read, or a patient or a slice is in both splits.
         OutputError: the set cannot be written there, or would replace something else.
     """
+    assert_names(spec)
     assert_split(spec)
     check_place(out, [root / scan.path for scan in spec.scans], force=force)
     with atomic_folder(out, force=force) as folder:
@@ -156,13 +157,12 @@ def _is_set(folder: Path) -> bool:
     return all(path in known or (path.is_dir() and not path.is_symlink()) for path in folder.rglob("*"))
 
 
-def assert_split(spec: SetSpec) -> None:
-    """No patient in two splits, and no two scans of one name, which their slices are filed under.
+def assert_names(spec: SetSpec) -> None:
+    """No two scans of one name, under which their slices are filed.
 
     Raises:
-        InputError: one is, code `split`; or there are, code `same-name`.
+        InputError: there are, code `same-name`.
     """
-    splits: dict[str, str] = {}
     names = [scan.label for scan in spec.scans]
     twice = next((name for name in names if names.count(name) > 1), None)
     if twice is not None:
@@ -171,6 +171,15 @@ def assert_split(spec: SetSpec) -> None:
             f"Every scan of a set needs a name of its own, found {twice} more than once.",
             "Give them names in the specification: name: NAME.",
         )
+
+
+def assert_split(spec: SetSpec) -> None:
+    """No patient in two splits.
+
+    Raises:
+        InputError: one is, code `split`.
+    """
+    splits: dict[str, str] = {}
     for scan in spec.scans:
         if splits.setdefault(scan.patient, scan.split) != scan.split:
             raise InputError(
