@@ -45,7 +45,7 @@ def test_a_run_has_a_row_for_each_slice_scale_and_method(
         options=PLAIN, on_slice=lambda *what: told.append(what),
     )  # fmt: skip
     assert len(rows) == 3 * 2 * 2
-    assert told == [(1, 3, "scan-0000"), (2, 3, "scan-0000"), (3, 3, "scan-0000")]
+    assert told == [(1, 3, "measured-0000"), (2, 3, "measured-0000"), (3, 3, "measured-0000")]
     assert {(row.model, row.scale) for row in rows} == {
         (m, s) for m in ("sinc", "bicubic") for s in ("2", "2.5")
     }

@@ -40,7 +40,6 @@ class MeasuredScan:
         sites: body region likewise; numbers in no region are left out. Without any the site is "all".
         name: in the results; the path's last part where empty.
         licence, source: for the credits.
-        numbered: name and patient are only numbers, given to a scan that was named by its path.
     """
 
     path: str
@@ -51,7 +50,6 @@ class MeasuredScan:
     name: str = ""
     licence: str = "not stated"
     source: str = "not stated"
-    numbered: bool = False
 
     @property
     def label(self) -> str:
@@ -89,8 +87,6 @@ def specification(path: Path) -> EvaluationSpec:
         UsageError: it cannot be read, a key is unknown, or a test set names no log.
     """
     spec = load(EvaluationSpec, path)
-    for scan in spec.scans:
-        scan.numbered = False
     if spec.split == "test" and not spec.looks:
         raise UsageError(
             "test-looks",
@@ -104,11 +100,12 @@ def specification(path: Path) -> EvaluationSpec:
 
 
 def of_paths(paths: Sequence[Path], modality: Modality) -> EvaluationSpec:
-    """A specification of a user's own scans: one patient a path."""
+    """A specification of a user's own scans: one patient a path.
+
+    They are numbered, and under another word than a training set numbers its scans: these are others.
+    """
     scans = [
-        MeasuredScan(
-            str(path.resolve()), modality, patient=f"patient-{n:04d}", name=f"scan-{n:04d}", numbered=True
-        )
+        MeasuredScan(str(path.resolve()), modality, patient=f"patient-{n:04d}", name=f"measured-{n:04d}")
         for n, path in enumerate(paths)
     ]
     return EvaluationSpec(scans, "/")
@@ -195,9 +192,7 @@ def assert_unseen(spec: EvaluationSpec, cards: Sequence[Card]) -> None:
         UsageError: one would be, code `trained-on`.
         InputError: a scan cannot be read.
     """
-    # The names of scans given by path are numbers: only their pixels tell which they are.
-    named = [scan for scan in spec.scans if not scan.numbered]
-    names = {name for scan in named for name in (scan.label, scan.patient, *scan.patients) if name}
+    names = {name for scan in spec.scans for name in (scan.label, scan.patient, *scan.patients) if name}
     learnt = [(card.name, one) for card in cards for one in card.about.get("data", [])]
     digests: set[str] = set()
     if any(one.get("digest") for _, one in learnt):
