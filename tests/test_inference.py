@@ -19,9 +19,10 @@ from mesr.models.weights import Card, load
 from mesr.volume import ArraySlices, Slice, Volume
 
 
-def _network(blocks: int = 2) -> SuperResolver:
+def _network(blocks: int = 2, corrections: int = 0) -> SuperResolver:
     torch.manual_seed(1)
-    model = build({"name": "mesr", "args": {"blocks": blocks, "features": 8, "hidden": 16}}).eval()
+    args = {"blocks": blocks, "features": 8, "hidden": 16, "corrections": corrections}
+    model = build({"name": "mesr", "args": args}).eval()
     return model.requires_grad_(False)
 
 
@@ -50,6 +51,28 @@ def test_tiles_of_any_size_give_what_a_whole_slice_gives(scale: str, tile: int) 
     whole = Upscaler(_network(), grid, HU_WINDOW, Options(precision="float32", tile=4096)).compute(NOISE[0])
     tiled = Upscaler(_network(), grid, HU_WINDOW, Options(precision="float32", tile=tile)).compute(NOISE[0])
     assert np.abs(whole - tiled).max() < 0.01
+
+
+@pytest.mark.parametrize("scale", ["1.5", "2.5", "1.3x2.2"])
+def test_corrections_see_the_whole_slice_and_bring_it_nearer_to_its_input(scale: str) -> None:
+    grid = Target.of(scale=scale).grid((1, 60, 52), None)
+    plain, whole, tiled = (
+        Upscaler(_network(corrections=n), grid, HU_WINDOW, Options(precision="float32", tile=tile)).compute(
+            NOISE[0]
+        )
+        for n, tile in ((0, 4096), (2, 4096), (2, 16))
+    )
+    assert np.abs(whole - tiled).max() < 0.01
+    before, after = (consistency(NOISE[0], result, grid) or 0.0 for result in (plain, whole))
+    assert after < 0.5 * before
+
+
+def test_corrections_leave_a_constant_alone_and_scale_with_the_image() -> None:
+    grid = Target.of(scale="1.7").grid((1, 60, 52), None)
+    upscaler = Upscaler(_network(corrections=2), grid, HU_WINDOW, Options(precision="float32"))
+    assert np.abs(upscaler.compute(np.full((60, 52), 3000, np.float32)) - 3000).max() < 0.01
+    doubled = upscaler.compute(2 * NOISE[0] + 500)
+    assert np.abs(doubled - 2 * upscaler.compute(NOISE[0]) - 500).max() < 0.02
 
 
 def test_tiles_cover_the_axis_once() -> None:

@@ -58,6 +58,13 @@ def test_a_setting_no_run_can_follow_is_refused_in_a_sentence(override: str, sen
     assert refused.value.exit_code == 2
 
 
+def test_corrections_are_refused_where_the_network_is_to_take_noise_away() -> None:
+    overrides = ["model.args={corrections: 2}"]
+    check(load(TrainConfig, None, overrides))
+    with pytest.raises(UsageError, match="bring back"):
+        check(load(TrainConfig, None, [*overrides, "sampling.degradation=noise"]))
+
+
 @pytest.mark.parametrize(
     "override",
     ["steps=1", "validation.scales=[]", "optimiser.rate=0", "optimiser.ema=0", "optimiser.clip=.inf", "sampling.patch=1",

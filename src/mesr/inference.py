@@ -25,7 +25,7 @@ from .models.weights import Card
 from .resample import fill_padding, resize, resize_mask
 from .volume import INVENTED, Derivation, FloatImage, Mask, Slice, Volume
 
-REVISION = 2
+REVISION = 3
 """Raised whenever the same inputs give other pixels (`Derivation.revision`)."""
 
 Precision = Literal["auto", "float32", "bf16"]
@@ -104,14 +104,15 @@ class Upscaler:
     def compute(self, values: FloatImage) -> FloatImage:
         """A slice in the scan's unit, (H, W), to (H', W') in the same unit, float32."""
         lr = torch.from_numpy(np.ascontiguousarray(self.window.forward(values)))[None, None].to(self.device)
-        result = torch.empty(self.grid.rows.size_out, self.grid.columns.size_out)
+        result = torch.empty(1, 1, self.grid.rows.size_out, self.grid.columns.size_out, device=self.device)
         with torch.inference_mode(), torch.autocast(self.device.type, torch.bfloat16, enabled=self.bf16):
             for rows in self._tiles(self.grid.rows):
                 for columns in self._tiles(self.grid.columns):
                     part = lr[..., rows.low : rows.high, columns.low : columns.high]
                     sr = self.model(part, Grid.plane(rows.axis, columns.axis))
-                    result[rows.start : rows.stop, columns.start : columns.stop] = sr[0, 0].float().cpu()
-        return self.window.inverse(result.numpy())
+                    result[..., rows.start : rows.stop, columns.start : columns.stop] = sr.float()
+            result = self.model.finish(lr, result, self.grid)
+        return self.window.inverse(result[0, 0].cpu().numpy())
 
     def _tiles(self, axis: Axis) -> Iterator[Tile]:
         if self.halo is None:

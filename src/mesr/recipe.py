@@ -127,6 +127,13 @@ def check(config: TrainConfig) -> None:
             raise UsageError(
                 "scales", f"The scales of {key} must lie from 1 to {MAX_SCALE:g}, found {wrong[0]:g}."
             )
+    if config.model.args.get("corrections") and config.sampling.degradation != "bicubic":
+        raise UsageError(
+            "config",
+            "model.args.corrections bring back what the input holds, and so the blur or noise that the network is to"
+            f" take away, with sampling.degradation {config.sampling.degradation}.",
+            "Leave corrections out.",
+        )
     losses.check(config.losses, config.schedule)
     for term, ramp in config.schedule.items():
         if min(ramp.start, ramp.ramp) < 0:

@@ -64,6 +64,13 @@ def train(config: TrainConfig, report: Reporter | None = None) -> Path:
     device = resolve_device(config.device)
     root = Path(config.set).expanduser()
     slices = _slices(root, "train", config)
+    if config.model.args.get("corrections") and any(one.paired is not None for one in slices):
+        raise UsageError(
+            "config",
+            "model.args.corrections bring back what the input holds, and so what another scanner saw in place of"
+            " the reference.",
+            "Leave corrections out.",
+        )
     sampler = PatchSampler(slices, config.sampling)
     others = dataclasses.replace(config.sampling, seed=config.sampling.seed + CRITIC_SEED)
     critic_sampler = PatchSampler(slices, others)
@@ -181,8 +188,8 @@ def validate(
             pair = reference_pair(hr, fraction(scale), config.sampling.degradation, source=source)
             pair = on(device, pair)
             with torch.no_grad(), torch.autocast(device.type, torch.bfloat16, enabled=bf16):
-                sr = model(pair.lr, pair.grid)
-            value = psnr(sr.float()[0, 0].cpu().numpy(), pair.hr[0, 0].cpu().numpy(), math.ceil(scale))
+                sr = model.whole(pair.lr, pair.grid)
+            value = psnr(sr[0, 0].cpu().numpy(), pair.hr[0, 0].cpu().numpy(), math.ceil(scale))
             scores.setdefault(f"{one.site} ×{scale:g}", []).append(value)
     return {key: sum(values) / len(values) for key, values in sorted(scores.items())}
 

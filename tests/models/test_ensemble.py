@@ -18,7 +18,7 @@ from mesr.models.ensemble import SelfEnsemble
 
 def _network(coordinates: str = "nearest") -> SelfEnsemble:
     torch.manual_seed(0)
-    args = {"blocks": 1, "features": 16, "hidden": 16, "coordinates": coordinates}
+    args = {"blocks": 1, "features": 16, "hidden": 16, "coordinates": coordinates, "corrections": 1}
     return SelfEnsemble(build({"name": "mesr", "args": args}).eval())
 
 
@@ -32,9 +32,9 @@ def test_a_turned_image_gives_the_turned_result(coordinates: str, down: str, acr
     model = _network(coordinates)
     lr = torch.rand(1, 1, 12, 9)
     with torch.inference_mode():
-        upright = model(lr, _grid(12, 9, down, across))
-        turned = model(lr.mT.contiguous(), _grid(9, 12, across, down)).mT
-        mirrored = model(lr.flip(3), _grid(12, 9, down, across)).flip(3)
+        upright = model.whole(lr, _grid(12, 9, down, across))
+        turned = model.whole(lr.mT.contiguous(), _grid(9, 12, across, down)).mT
+        mirrored = model.whole(lr.flip(3), _grid(12, 9, down, across)).flip(3)
     torch.testing.assert_close(turned, upright, atol=1e-6, rtol=0)
     torch.testing.assert_close(mirrored, upright, atol=1e-6, rtol=0)
 

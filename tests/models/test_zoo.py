@@ -111,3 +111,9 @@ def test_an_unknown_architecture_or_argument_gets_a_suggestion() -> None:
     with pytest.raises(UsageError) as wrong_argument:
         build({"name": "mesr", "args": {"block": 3}})
     assert "'blocks'" in wrong_argument.value.fix
+
+
+@pytest.mark.parametrize("corrections", [-1, 1.5, "two", 31])
+def test_corrections_that_make_no_sense_are_refused(corrections: object) -> None:
+    with pytest.raises(UsageError, match="whole number from 0 to 30"):
+        build({"name": "mesr", "args": {"corrections": corrections}})

@@ -77,8 +77,24 @@ class SuperResolver(nn.Module, ABC):
         """(N, 1, H', W') float32 on the in-plane axes of `grid`, whose input size is that of `encoded`."""
 
     def forward(self, lr: Tensor, grid: Grid) -> Tensor:
-        """`encode` and `decode` in one, for training."""
+        """`encode` and `decode` in one, for patches and tiles."""
         return self.decode(self.encode(lr), grid)
+
+    def finish(self, lr: Tensor, sr: Tensor, grid: Grid) -> Tensor:
+        """A whole image's last step, once its tiles are joined; here there is none.
+
+        Args:
+            lr: (N, 1, H, W) float32, all of the image.
+            sr: (N, 1, H', W') float32, `decode`'s answer on `grid`, all of it.
+
+        Returns:
+            (N, 1, H', W') float32.
+        """
+        return sr
+
+    def whole(self, lr: Tensor, grid: Grid) -> Tensor:
+        """`forward` and `finish`: the answer to a whole image that needs no tiles, float32."""
+        return self.finish(lr, self(lr, grid).float(), grid)
 
     @property
     def parameter_count(self) -> int:

@@ -47,3 +47,7 @@ class SelfEnsemble(SuperResolver):
             total = answer if total is None else total + answer
         assert total is not None
         return total / 8
+
+    def finish(self, lr: Tensor, sr: Tensor, grid: Grid) -> Tensor:
+        """The network's own last step, which is the same in every orientation."""
+        return self.network.finish(lr, sr, grid)

@@ -97,12 +97,24 @@ class BackProjection(SuperResolver):
         return Encoded(lr)
 
     def decode(self, encoded: Encoded, grid: Grid) -> Tensor:
-        rows, columns = reversed_axis(grid.rows), reversed_axis(grid.columns)
         estimate = resize(encoded.lr, grid.rows, grid.columns, "sinc")
-        for _ in range(self.iterations):
-            missing = encoded.lr - resize(estimate, rows, columns, "bicubic")
-            estimate = estimate + self.gain * resize(missing, grid.rows, grid.columns, "sinc")
-        return estimate
+        return corrected(encoded.lr, estimate, grid, self.iterations, self.gain)
+
+
+def corrected(lr: Tensor, sr: Tensor, grid: Grid, times: int, gain: float = 1.0) -> Tensor:
+    """An estimate brought nearer to its input: shrunk again, and what then misses added back by the windowed sinc.
+
+    Args:
+        lr: (N, 1, H, W) float32.
+        sr: (N, 1, H', W') float32 on `grid`.
+        times: how often.
+        gain: the share of what misses that is added.
+    """
+    rows, columns = reversed_axis(grid.rows), reversed_axis(grid.columns)
+    for _ in range(times):
+        missing = lr - resize(sr, rows, columns, "bicubic")
+        sr = sr + gain * resize(missing, grid.rows, grid.columns, "sinc")
+    return sr
 
 
 def reversed_axis(axis: Axis) -> Axis:

@@ -15,12 +15,17 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ..errors import UsageError
 from ..grid import Grid
 from ..kernels import conv3x3
 from ..resample import resize
 from .contract import AnyScale, Encoded, SuperResolver
+from .interpolators import corrected
 from .meta_head import Coordinates, Form, MetaHead, reach
 from .registry import register
+
+MOST_CORRECTIONS = 30
+"""After two or three nothing changes any more; a file may ask for no more work than this."""
 
 
 class ResidualBlock(nn.Module):
@@ -66,6 +71,12 @@ class Mesr(SuperResolver):
         skip: "bicubic" adds the bicubic interpolation (a = −0.5) to the head's output; "none" does not.
         stem: "difference" for a first convolution on differences, "plain" for an ordinary one.
         max_scale: the largest scale it is offered for.
+        corrections: times that a whole result is shrunk and what then misses of the input added back (Irani and
+            Peleg 1991). For weights whose low-resolution images are the reference shrunk by the anti-aliased
+            bicubic; where a network is to take noise or blur away they would bring it back.
+
+    Raises:
+        UsageError: `corrections` is no whole number from 0 to 30.
     """
 
     def __init__(
@@ -77,11 +88,17 @@ class Mesr(SuperResolver):
         skip: Literal["bicubic", "none"] = "bicubic",
         stem: Literal["difference", "plain"] = "difference",
         max_scale: float = 4.0,
+        corrections: int = 0,
     ) -> None:
         super().__init__()
+        if corrections not in range(MOST_CORRECTIONS + 1):
+            raise UsageError(
+                "architecture", f"corrections must be a whole number from 0 to {MOST_CORRECTIONS}."
+            )
         self.scales = AnyScale(1.0, max_scale)
         self.receptive_field = 2 * blocks + 2 + reach(coordinates)
         self.skip = skip
+        self.corrections = corrections
         self.stem: nn.Module = (
             DifferenceConv(features)
             if stem == "difference"
@@ -104,6 +121,9 @@ class Mesr(SuperResolver):
         if self.skip == "none":
             return detail
         return detail + resize(encoded.lr, grid.rows, grid.columns, "bicubic")
+
+    def finish(self, lr: Tensor, sr: Tensor, grid: Grid) -> Tensor:
+        return corrected(lr, sr, grid, self.corrections)
 
 
 @register("mesr-paper")
