@@ -18,6 +18,7 @@ import typer
 from .. import __version__, runtime
 from .console import debugging, out
 from .demo import demo
+from .export import export
 from .look import info, models
 from .pairing import prepare_pairs
 from .reproduce import reproduce
@@ -34,7 +35,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (upscale, info, models, prepare, prepare_pairs, train, evaluate, reproduce, demo):
+for command in (upscale, info, models, prepare, prepare_pairs, train, evaluate, reproduce, export, demo):
     app.command()(command)
 
 
