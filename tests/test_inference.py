@@ -11,10 +11,12 @@ import torch
 from mesr.errors import UsageError
 from mesr.geometry import Geometry
 from mesr.grid import Grid, Target
-from mesr.inference import Options, Upscaler, consistency, plan_tile, tiles, upscale_volume, use_bf16
+from mesr.inference import Options, Upscaler, consistency, tiles, upscale_volume, use_bf16
 from mesr.intensity import HU_WINDOW, missing
 from mesr.kernels import winograd
+from mesr.memory import LEAST_TILE, plan_tile
 from mesr.models import SuperResolver, build
+from mesr.models.contract import Encoded
 from mesr.models.weights import Card, load
 from mesr.volume import ArraySlices, Slice, Volume
 
@@ -83,10 +85,63 @@ def test_tiles_cover_the_axis_once() -> None:
     assert all(a.stop == b.start for a, b in pairwise(parts))
 
 
+def _starving(model: SuperResolver, most: int, error: Exception) -> list[int]:
+    """Let a model run out of memory on more than `most` rows; the list of rows it is asked for."""
+    asked: list[int] = []
+    encode = model.encode
+
+    def starved(lr: torch.Tensor) -> Encoded:
+        asked.append(lr.shape[2])
+        if lr.shape[2] > most:
+            raise error
+        return encode(lr)
+
+    model.encode = starved  # type: ignore[method-assign]
+    return asked
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        torch.OutOfMemoryError("CUDA out of memory."),
+        RuntimeError(
+            "[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes."
+        ),
+        MemoryError(),
+    ],
+)
+def test_a_slice_that_does_not_fit_is_done_again_in_smaller_tiles(error: Exception) -> None:
+    noise = np.random.default_rng(1).normal(0, 300, (150, 140)).astype(np.float32)
+    grid = Target.of(scale=2).grid((1, 150, 140), None)
+    wanted = Upscaler(_network(1), grid, HU_WINDOW, Options(precision="float32")).compute(noise)
+    model = _network(1)
+    asked = _starving(model, 60, error)
+    upscaler = Upscaler(model, grid, HU_WINDOW, Options(precision="float32"))
+    assert np.abs(upscaler.compute(noise) - wanted).max() < 0.01
+    assert [rows for rows in asked if rows > 60][:2] == [150, 75 + 5]
+    before = len(asked)
+    upscaler.compute(noise)
+    assert max(asked[before:]) <= 60
+
+
+def test_what_fits_nowhere_is_out_of_memory_and_other_errors_stay_themselves() -> None:
+    grid = Target.of(scale=2).grid((1, 150, 140), None)
+    values = np.zeros((150, 140), np.float32)
+    for error, expected in (
+        (torch.OutOfMemoryError("out of memory"), MemoryError),
+        (RuntimeError("other"), RuntimeError),
+    ):
+        model = _network(1)
+        asked = _starving(model, 0, error)
+        with pytest.raises(expected):
+            Upscaler(model, grid, HU_WINDOW, Options(precision="float32")).compute(values)
+        assert min(asked) >= LEAST_TILE if expected is MemoryError else len(asked) == 1
+
+
 def test_a_large_slice_is_tiled_within_its_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     model = _network()
     grid = Target.of(scale=2).grid((1, 4096, 4096), None)
-    monkeypatch.setattr("mesr.inference.free_memory", lambda: 1 << 30)
+    monkeypatch.setattr("mesr.memory.free_memory", lambda _: 1 << 30)
     assert plan_tile(model, grid) < 512
     assert plan_tile(model, Target.of(scale=2).grid((1, 256, 256), None)) == 256
 

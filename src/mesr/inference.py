@@ -6,7 +6,7 @@ slice equals a whole one; they are used where a slice would not fit the memory t
 
 from __future__ import annotations
 
-import os
+import logging
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from itertools import pairwise
@@ -19,6 +19,7 @@ from .errors import UsageError
 from .grid import Axis, Grid, Target
 from .intensity import Window, missing, window_for
 from .kernels import winograd
+from .memory import LEAST_TILE, plan_tile, ran_out
 from .models import SuperResolver
 from .models.interpolators import reversed_axis
 from .models.weights import Card
@@ -30,11 +31,7 @@ REVISION = 3
 
 Precision = Literal["auto", "float32", "bf16"]
 
-BYTES_PER_PIXEL = 2048
-"""Peak memory of a 64-channel body per low-resolution pixel, measured, rounded up."""
-
-SLICE_BYTES = 1 << 30
-"""Memory a slice may take before it is tiled, where there is more."""
+_LOG = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -94,7 +91,8 @@ class Upscaler:
         self.grid = grid
         self.window = window
         self.halo = model.receptive_field
-        self.tile = options.tile or plan_tile(model, grid)
+        self.tile = options.tile or plan_tile(model, grid, self.device)
+        self._log_plan("planned")
 
     @property
     def precision(self) -> str:
@@ -102,7 +100,44 @@ class Upscaler:
         return "bfloat16" if self.bf16 else "float32"
 
     def compute(self, values: FloatImage) -> FloatImage:
-        """A slice in the scan's unit, (H, W), to (H', W') in the same unit, float32."""
+        """A slice in the scan's unit, (H, W), to (H', W') in the same unit, float32.
+
+        Where memory runs out it is done again in smaller tiles, at last on the processor; so are the slices after it.
+
+        Raises:
+            MemoryError: there is not enough for the smallest tile either.
+        """
+        while True:
+            try:
+                return self._computed(values)
+            except (MemoryError, RuntimeError) as error:
+                if not ran_out(error):
+                    raise
+            # Outside the handler, whose traceback holds on to what did not fit.
+            if not self._retreat():
+                raise MemoryError("the smallest tile does not fit")
+
+    def _retreat(self) -> bool:
+        """Take tiles of half the size, or leave the GPU; False where neither is possible."""
+        self.tile = min(self.tile, max(self.grid.rows.size_in, self.grid.columns.size_in))
+        if self.halo is not None and self.tile >= 2 * LEAST_TILE:
+            self.tile //= 2
+        elif self.device.type != "cpu":
+            self.device = torch.device("cpu")
+            self.model = self.model.to(self.device)
+            self.tile = plan_tile(self.model, self.grid)
+        else:
+            return False
+        self._log_plan("memory ran out, now")
+        return True
+
+    def _log_plan(self, began: str) -> None:
+        _LOG.info(
+            "%s: %s on %s, tiles of %d pixels and a halo of %s",
+            began, self.precision, self.device, self.tile, "the whole" if self.halo is None else self.halo,
+        )  # fmt: skip
+
+    def _computed(self, values: FloatImage) -> FloatImage:
         lr = torch.from_numpy(np.ascontiguousarray(self.window.forward(values)))[None, None].to(self.device)
         result = torch.empty(1, 1, self.grid.rows.size_out, self.grid.columns.size_out, device=self.device)
         with torch.inference_mode(), torch.autocast(self.device.type, torch.bfloat16, enabled=self.bf16):
@@ -236,34 +271,6 @@ def training_sentence(card: Card) -> str:
         f"trained on {'/'.join(training['modalities'])} shrunk by {training['degradation']},"
         f" scales {min(scales):g} to {max(scales):g}" + (f", {INVENTED}" if card.perceptual else "")
     )
-
-
-def plan_tile(model: SuperResolver, grid: Grid) -> int:
-    """Input pixels along a tile that keep a slice within its share of the free memory."""
-    height, width = grid.rows.size_in, grid.columns.size_in
-    if model.receptive_field is None or model.parameter_count == 0:
-        return max(height, width)
-    budget = min(SLICE_BYTES, free_memory() // 4)
-    side = int((budget / BYTES_PER_PIXEL) ** 0.5)
-    if height * width <= side * side:
-        return max(height, width)
-    return max(64, side - 2 * model.receptive_field)
-
-
-def free_memory() -> int:
-    """Bytes this process may still take: of the machine, or of its container where that is less."""
-    try:
-        free = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    except (ValueError, OSError, AttributeError):
-        return 4 << 30
-    try:
-        with open("/sys/fs/cgroup/memory.max") as limit, open("/sys/fs/cgroup/memory.current") as used:  # noqa: PTH123
-            text = limit.read().strip()
-            if text != "max":
-                free = min(free, int(text) - int(used.read()))
-    except (OSError, ValueError):
-        return int(free)
-    return max(0, int(free))
 
 
 def resolve_device(name: str) -> torch.device:

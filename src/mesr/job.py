@@ -7,6 +7,7 @@ others. What is written is complete or not there, whatever interrupts it.
 from __future__ import annotations
 
 import functools
+import math
 import os
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -15,6 +16,7 @@ from pathlib import Path
 from typing import Literal
 
 from . import io
+from .ahead import Ahead
 from .errors import InternalError, MesrError, OutputError
 from .files import counted
 from .geometry import Geometry
@@ -26,6 +28,8 @@ from .upscaling import apply
 from .volume import Derivation, Note, Slice, Slices, Unit, Volume
 
 Status = Literal["done", "refused", "failed"]
+LARGE_SLICE = 64 << 20
+"""Bytes of a computed slice (4096 squared) beyond which none is computed ahead of its writing."""
 OnSlice = Callable[[int, int], None]
 """Called with the slices done and their number."""
 
@@ -64,7 +68,8 @@ class Outcome:
         outputs: the files.
         preview: the picture, where one was asked for and drawn.
         notes: what was noticed, with stable codes.
-        seconds: "start" (opening, loading weights), "read", "compute", "write" and "total", wall clock.
+        seconds: "start" (opening, loading weights), "read", "compute", "write" and "total", wall clock; slices are read,
+            computed and written side by side, so the parts may be more than the total.
         clipped: voxels that did not fit the stored range.
         residual: the largest |shrunk result − input|, in `unit`; None where nothing was computed.
         before, after: geometry of input and result.
@@ -249,32 +254,36 @@ def _done(
     started = time.perf_counter()
     volume = series.open()
     reading = _Watched(volume.slices)
-    volume = replace(volume, slices=reading)
-    result = apply(volume, target, model=settings.model, modality=settings.modality, options=settings.compute)
-    computing = _Watched(result.slices)
-    result = replace(result, slices=computing)
-    read_before, began = reading.seconds, time.perf_counter()
-    count = len(volume.slices)
-    written = io.write(
-        result,
-        out,
-        format=settings.format,
-        force=settings.force,
-        keep_private=settings.keep_private,
-        on_slice=None if on_slice is None else lambda k: on_slice(k + 1, count),
-    )
-    # Slices are computed as they are written, and read as they are computed.
-    seconds = {
-        "start": began - started,
-        "read": reading.seconds,
-        "compute": computing.seconds - (reading.seconds - read_before),
-        "write": time.perf_counter() - began - computing.seconds,
-    }
-    notes = [*result.notes, *written.notes]
-    preview = None
-    if settings.preview:
-        preview, told = _preview(volume, result, out, settings.force)
-        notes += told
+    with Ahead(reading) as sources:
+        volume = replace(volume, slices=sources)
+        result = apply(
+            volume, target, model=settings.model, modality=settings.modality, options=settings.compute
+        )
+        computing = _Watched(result.slices)
+        large = 4 * math.prod(result.geometry.size[1:]) > LARGE_SLICE
+        with Ahead(computing, wait=large) as results:
+            result = replace(result, slices=results)
+            waited_before, began = sources.waited, time.perf_counter()
+            count = len(volume.slices)
+            written = io.write(
+                result,
+                out,
+                format=settings.format,
+                force=settings.force,
+                keep_private=settings.keep_private,
+                on_slice=None if on_slice is None else lambda k: on_slice(k + 1, count),
+            )
+            seconds = {
+                "start": began - started,
+                "read": reading.seconds,
+                "compute": computing.seconds - (sources.waited - waited_before),
+                "write": time.perf_counter() - began - results.waited,
+            }
+            notes = [*result.notes, *written.notes]
+            preview = None
+            if settings.preview:
+                preview, told = _preview(volume, result, out, settings.force)
+                notes += told
     return replace(
         outcome,
         status="done",

@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import struct
+import threading
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -29,6 +30,7 @@ from .streams import BoundedBytes, BoundedFile, Budget, Inflated, damaged
 PIXEL_DATA = 0x7FE00010
 FLOAT_PIXEL_DATA = (0x7FE00008, 0x7FE00009)
 _PIXEL_TAGS = frozenset((PIXEL_DATA, *FLOAT_PIXEL_DATA))
+_SILENCE = threading.RLock()
 _REFERENCED_SERIES = 0x00081115
 UNDEFINED_LENGTH = 0xFFFFFFFF
 _LONG_VRS = (b"OB", b"OW", b"OF", b"OD", b"OL", b"OV", b"UN", b"UT", b"UC", b"UR", b"SQ", b"SV", b"UV")
@@ -123,16 +125,21 @@ def read_header(path: Path, *, references: bool = True) -> Header:
 
 @contextlib.contextmanager
 def quiet() -> Iterator[None]:
-    """Silence pydicom: its warnings and log lines quote values."""
+    """Silence pydicom: its warnings and log lines quote values.
+
+    One thread at a time: the filters of warnings are the whole program's, and who came last would put them back while
+    another still needs them.
+    """
     logger = logging.getLogger("pydicom")
-    disabled = logger.disabled
-    logger.disabled = True
-    try:
-        with warnings.catch_warnings(), config.disable_value_validation():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        logger.disabled = disabled
+    with _SILENCE:
+        disabled = logger.disabled
+        logger.disabled = True
+        try:
+            with warnings.catch_warnings(), config.disable_value_validation():
+                warnings.simplefilter("ignore")
+                yield
+        finally:
+            logger.disabled = disabled
 
 
 def _parse(path: Path, file: BoundedFile) -> Header:
