@@ -164,8 +164,7 @@ class IntegerScaleGraph(_Graph):
         axis = Axis.scaled(1, Fraction(scale))
         offsets = sources(axis, self.head.coordinates).offset
         with torch.no_grad():
-            kernels = self.head.outer(self.head._hidden(axis, axis, offsets, offsets))
-        self.register_buffer("kernels", kernels.view(-1, self.head.features, 3, 3))
+            self.register_buffer("kernels", self.head.kernels(axis, axis, offsets, offsets))
 
     def forward(self, lr: Tensor) -> Tensor:
         """(N, 1, H, W) to (N, 1, s·H, s·W), float32."""

@@ -11,9 +11,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from . import winograd
+from . import products, winograd
 
-__all__ = ["conv3x3", "winograd"]
+__all__ = ["conv3x3", "products", "winograd"]
 
 
 def conv3x3(

@@ -17,8 +17,9 @@ import stat
 import subprocess
 import tempfile
 from pathlib import Path
+from typing import Any
 
-_SOURCE = Path(__file__).with_name("winograd.c")
+_SOURCES = tuple(Path(__file__).with_name(name) for name in ("winograd.c", "products.c"))
 _FLAGS = ("-O3", "-march=native", "-std=c11", "-ffp-contract=fast", "-fopenmp", "-shared", "-fPIC")
 _BUILD_SECONDS = 60
 _log = logging.getLogger(__name__)
@@ -46,6 +47,13 @@ def library() -> ctypes.CDLL | None:
         return None
 
 
+def functions() -> ctypes.CDLL:
+    """The loaded kernels, where it is known that they are there."""
+    found = library()
+    assert found is not None
+    return found
+
+
 def _built(compiler: str) -> Path:
     folder = _cache()
     made = folder / f"kernels-{_key(compiler)}.so"
@@ -54,7 +62,7 @@ def _built(compiler: str) -> Path:
     handle, temporary = tempfile.mkstemp(suffix=".so", dir=folder)
     os.close(handle)
     try:
-        command = [compiler, *_FLAGS, str(_SOURCE), "-o", temporary]
+        command = [compiler, *_FLAGS, *map(str, _SOURCES), "-o", temporary]
         subprocess.run(command, check=True, capture_output=True, timeout=_BUILD_SECONDS)
         Path(temporary).replace(made)
     finally:
@@ -81,12 +89,20 @@ def _key(compiler: str) -> str:
         for line in Path("/proc/cpuinfo").read_text().splitlines()
         if line.startswith(("flags", "Features"))
     ]
-    parts = (_SOURCE.read_bytes(), version, " ".join(_FLAGS).encode(), "".join(flags[:1]).encode())
+    parts = (
+        *(source.read_bytes() for source in _SOURCES),
+        version,
+        " ".join(_FLAGS).encode(),
+        "".join(flags[:1]).encode(),
+    )
     return hashlib.sha256(b"\0".join(parts)).hexdigest()[:16]
 
 
 def _declared(loaded: ctypes.CDLL) -> ctypes.CDLL:
-    pointer, number = ctypes.c_void_p, ctypes.c_int
+    pointer, number, stride = ctypes.c_void_p, ctypes.c_int, ctypes.c_long
+    products: list[Any] = [pointer, stride] * 2 + [pointer] * 5 + [stride] + [number] * 4
     loaded.winograd_convolve.argtypes = [pointer] * 7 + [number] * 8
     loaded.winograd_gradient.argtypes = [pointer] * 6 + [number] * 6
+    loaded.head_products.argtypes = products
+    loaded.head_products.restype = None
     return loaded

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from .library import library
+from .library import functions, library
 
 _LANES = 16
 
@@ -80,7 +80,7 @@ def _convolved(
     kernel = torch.empty(36, channels, out)
     if add is not None:
         add = add.contiguous(memory_format=torch.channels_last)
-    code = _functions().winograd_convolve(
+    code = functions().winograd_convolve(
         x.data_ptr(), _pointer(mask), weight.data_ptr(), kernel.data_ptr(), _pointer(add), y.data_ptr(),
         _strides(weight), int(turned), n, height, width, channels, out, int(relu), torch.get_num_threads(),
     )  # fmt: skip
@@ -94,7 +94,7 @@ def _kernel_gradient(x: Tensor, gradient: Tensor, weight: Tensor, mask: Tensor |
     out, threads = gradient.shape[1], torch.get_num_threads()
     parts = torch.empty(threads, 36, channels, out)
     result = torch.empty_like(weight)
-    code = _functions().winograd_gradient(
+    code = functions().winograd_gradient(
         x.data_ptr(), gradient.data_ptr(), _pointer(mask), parts.data_ptr(), result.data_ptr(),
         _strides(result), n, height, width, channels, out, threads,
     )  # fmt: skip
@@ -105,12 +105,6 @@ def _kernel_gradient(x: Tensor, gradient: Tensor, weight: Tensor, mask: Tensor |
 
 def _strides(kernel: Tensor) -> Any:
     return (ctypes.c_long * 4)(*kernel.stride())
-
-
-def _functions() -> Any:
-    found = library()
-    assert found is not None
-    return found
 
 
 def _pointer(tensor: Tensor | None) -> int | None:
