@@ -62,6 +62,29 @@ def test_values_on_a_real_slice_are_those_of_simpleitk(method: Method, order: in
     assert np.abs(found - expected)[inside].max() < atol
 
 
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("scale", ["0.3", "1.37", "2.5"])
+def test_bands_of_a_large_axis_are_its_whole_matrix(method: Method, scale: str) -> None:
+    rows, columns = Axis.scaled(700, Fraction(scale)), Axis.scaled(300, Fraction(scale))
+    exact = Axis.spaced(700, Fraction("0.7"), Fraction("0.31"), exact=True)
+    image = torch.rand(2, 700, 300, dtype=torch.float64)
+    for down in (rows, exact):
+        whole = torch.from_numpy(matrix(down, method)) @ image @ torch.from_numpy(matrix(columns, method)).T
+        torch.testing.assert_close(resize(image, down, columns, method), whole, atol=1e-12, rtol=0)
+        image.requires_grad_()
+        torch.testing.assert_close(resize(image, down, columns, method), whole, atol=1e-12, rtol=0)
+        image = image.detach()
+
+
+def test_what_inference_kept_serves_training() -> None:
+    axis = Axis.scaled(19, Fraction("1.7"))
+    image = torch.rand(1, 19, 19)
+    with torch.inference_mode():
+        resize(image, axis, axis, "bicubic")
+    resize(image.requires_grad_(), axis, axis, "bicubic").sum().backward()
+    assert image.grad is not None
+
+
 def test_a_mask_follows_the_nearest_rule() -> None:
     mask = np.zeros((4, 4), dtype=bool)
     mask[1, 2] = True

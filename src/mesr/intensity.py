@@ -35,7 +35,9 @@ class Window:
 
     def inverse(self, values: npt.NDArray[np.floating]) -> FloatImage:
         """From the network's range back to the scan's unit, float32, any shape."""
-        return np.asarray(values * np.float32(self.width) + np.float32(self.low), dtype=np.float32)
+        mapped = np.asarray(values * np.float32(self.width), dtype=np.float32)
+        mapped += np.float32(self.low)
+        return mapped
 
     @property
     def width(self) -> float:

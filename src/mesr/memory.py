@@ -12,8 +12,8 @@ from .models import SuperResolver
 BYTES_PER_PIXEL = 2048
 """Peak memory of a 64-channel body per low-resolution pixel, measured, rounded up."""
 
-SLICE_BYTES = 1 << 30
-"""Memory a slice may take before it is tiled, where there is more."""
+SLICE_BYTES = 600 << 20
+"""Memory the features of a slice may take before it is tiled, where there is more: 554² input pixels."""
 
 LEAST_TILE = 32
 """Input pixels along a tile, without halo, that a tile is never cut below."""

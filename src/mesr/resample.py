@@ -1,15 +1,17 @@
 """Interpolation on a grid: every method is one matrix per axis, applied as two products.
 
 Rows of a matrix hold the weights of one output pixel; they sum to one (where a kernel runs over the edge of
-the image its weights are renormalised, as PIL and PyTorch's anti-aliased resize do). Baselines, the
-network's skip, the shrinking of `degrade` and the consistency residual all come through here.
+the image its weights are renormalised, as PIL and PyTorch's anti-aliased resize do). A kernel reaches a few
+pixels, so of a large matrix only bands about its diagonal are ever made. Baselines, the network's skip and
+corrections, the shrinking of `degrade` and the consistency residual all come through here.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from functools import lru_cache
-from typing import Literal, get_args
+from typing import Literal, NamedTuple, get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -23,7 +25,9 @@ Method = Literal["nearest", "bilinear", "bicubic", "bspline3", "bspline5", "sinc
 METHODS: tuple[Method, ...] = get_args(Method)
 SINC_RADIUS = 5
 CACHED = 32
-"""Matrices kept: those of a slice size or two with every method; one may take tens of megabytes."""
+"""Axes whose bands are kept: those of a slice size or two with every method."""
+BAND = 256
+"""Outputs of a band."""
 
 Matrix = npt.NDArray[np.float64]
 Kernel = Callable[[Matrix], Matrix]
@@ -72,16 +76,21 @@ def support(method: Method) -> int | None:
     return int(_CONVOLVING[method][1]) if method in _CONVOLVING else None
 
 
-@lru_cache(maxsize=CACHED)
+class Band(NamedTuple):
+    """A part of an axis: its outputs, the inputs that decide them, and the (outputs, inputs) weights between them."""
+
+    outputs: slice
+    inputs: slice
+    weights: Tensor
+
+
 def matrix(axis: Axis, method: Method) -> Matrix:
     """The (N', N) float64 weights of `method` on one axis; kernels widen by the step when it shrinks.
 
     B-splines interpolate: the samples' spline coefficients, with mirrored edges, are part of the matrix
     (Unser 1999). They do not anti-alias, and are meant for magnification.
     """
-    weights = _build(axis, method)
-    weights.setflags(write=False)
-    return weights
+    return _build(axis, method)
 
 
 def _build(axis: Axis, method: Method) -> Matrix:
@@ -116,8 +125,25 @@ def _mirrored(kernel: Kernel, coordinates: Matrix, size: int, reach: int) -> Mat
 
 
 @lru_cache(maxsize=CACHED)
-def _tensor(axis: Axis, method: Method, dtype: torch.dtype, device: torch.device) -> Tensor:
-    return torch.from_numpy(matrix(axis, method).copy()).to(device=device, dtype=dtype)
+def _bands(axis: Axis, method: Method, dtype: torch.dtype, device: torch.device) -> tuple[Band, ...]:
+    reach = support(method)
+    edges = range(0, axis.size_out, BAND if reach is not None else axis.size_out)
+    found = []
+    for start in edges:
+        stop = min(axis.size_out, start + edges.step)
+        inputs = slice(0, axis.size_in)
+        if reach is not None:
+            wide = reach * max(1.0, float(axis.step)) + 1
+            low = max(0, math.floor(axis.coordinate(start) - wide))
+            high = min(axis.size_in, math.ceil(axis.coordinate(stop - 1) + wide) + 1)
+            # An output far outside the input has its nearest pixel.
+            inputs = slice(min(low, axis.size_in - 1), max(high, 1))
+        part = axis.window(start, stop, inputs.start, inputs.stop)
+        # Kept for whoever comes next, who may be training.
+        with torch.inference_mode(False):
+            weights = torch.from_numpy(_build(part, method)).to(device=device, dtype=dtype)
+        found.append(Band(slice(start, stop), inputs, weights))
+    return tuple(found)
 
 
 def resize(image: Tensor, rows: Axis, columns: Axis, method: Method) -> Tensor:
@@ -129,12 +155,31 @@ def resize(image: Tensor, rows: Axis, columns: Axis, method: Method) -> Tensor:
     Returns:
         (…, rows.size_out, columns.size_out).
     """
-    down = _tensor(rows, method, image.dtype, image.device)
-    across = _tensor(columns, method, image.dtype, image.device)
+    down, across = (_bands(axis, method, image.dtype, image.device) for axis in (rows, columns))
     with torch.autocast(image.device.type, enabled=False):
         if rows.size_out * columns.size_in <= rows.size_in * columns.size_out:
-            return down @ image @ across.T
-        return down @ (image @ across.T)
+            return _across(_down(image, down), across)
+        return _down(_across(image, across), down)
+
+
+def _down(image: Tensor, bands: tuple[Band, ...]) -> Tensor:
+    """Every column of (…, H, W) by an axis."""
+    if len(bands) == 1 or (torch.is_grad_enabled() and image.requires_grad):
+        return torch.cat([one.weights @ image[..., one.inputs, :] for one in bands], dim=-2)
+    result = image.new_empty(*image.shape[:-2], bands[-1].outputs.stop, image.shape[-1])
+    for one in bands:
+        result[..., one.outputs, :] = one.weights @ image[..., one.inputs, :]
+    return result
+
+
+def _across(image: Tensor, bands: tuple[Band, ...]) -> Tensor:
+    """Every row of (…, H, W) by an axis."""
+    if len(bands) == 1 or (torch.is_grad_enabled() and image.requires_grad):
+        return torch.cat([image[..., one.inputs] @ one.weights.T for one in bands], dim=-1)
+    result = image.new_empty(*image.shape[:-1], bands[-1].outputs.stop)
+    for one in bands:
+        result[..., one.outputs] = image[..., one.inputs] @ one.weights.T
+    return result
 
 
 def resize_mask(mask: Mask, rows: Axis, columns: Axis) -> Mask:

@@ -11,11 +11,12 @@ import logging
 import signal
 import sys
 import warnings
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
 from .. import __version__, runtime
+from . import logs
 from .console import debugging, out
 from .demo import demo
 from .export import export
@@ -24,6 +25,8 @@ from .pairing import prepare_pairs
 from .reproduce import reproduce
 from .training import evaluate, prepare, train
 from .upscale import upscale
+
+Levels = Literal["debug", "info", "warning", "error"]
 
 app = typer.Typer(
     name="mesr",
@@ -50,8 +53,17 @@ def options(
     version: Annotated[
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and stop.")
     ] = False,
+    log_level: Annotated[
+        Levels | None,
+        typer.Option(case_sensitive=False, help="Log to stderr what is of this level and above."),
+    ] = None,
+    log_json: Annotated[
+        bool, typer.Option("--log-json", help="Log lines of JSON, of level info without --log-level.")
+    ] = False,
 ) -> None:
     """Options of every command."""
+    if log_level is not None or log_json:
+        logs.start(log_level or "info", as_json=log_json)
 
 
 def main() -> None:

@@ -113,7 +113,8 @@ def corrected(lr: Tensor, sr: Tensor, grid: Grid, times: int, gain: float = 1.0)
     rows, columns = reversed_axis(grid.rows), reversed_axis(grid.columns)
     for _ in range(times):
         missing = lr - resize(sr, rows, columns, "bicubic")
-        sr = sr + gain * resize(missing, grid.rows, grid.columns, "sinc")
+        # In place, on what was just made: a large result is held twice, not three times.
+        sr = resize(missing.mul_(gain), grid.rows, grid.columns, "sinc").add_(sr)
     return sr
 
 
