@@ -1,5 +1,6 @@
 # make demo   sets up .venv if needed and super-resolves a real CT
 # make test   the same set-up with the tools, then lint, types, tests
+# make release  what a release is checked by (RELEASING.md)
 #
 # PyTorch comes from the usual index. Elsewhere, name its own:
 #   make demo TORCH_INDEX=https://download.pytorch.org/whl/cpu     CPU build, about 200 MB (Linux)
@@ -11,7 +12,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/pip install --disable-pip-version-check --quiet -c constraints.txt
 
-.PHONY: demo test lint types unit docs clean
+.PHONY: demo test lint types unit docs release clean
 
 demo: $(VENV)/installed
 	$(BIN)/mesr demo
@@ -30,6 +31,10 @@ unit: $(VENV)/tools
 
 docs: $(VENV)/tools
 	$(BIN)/mkdocs build --strict
+
+release: $(VENV)/tools
+	$(PIP) -e '.[release]'
+	$(BIN)/python scripts/release.py
 
 $(VENV)/bin/python:
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "mesr needs Python 3.11 or later")'

@@ -17,7 +17,9 @@ DOCKERFILE = ROOT / "Dockerfile"
 def test_it_lints() -> None:
     program = Path(sys.executable).with_name("hadolint")
     require("hadolint", program.exists())
-    done = subprocess.run([str(program), str(DOCKERFILE)], capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run(
+        [str(program), str(DOCKERFILE)], capture_output=True, text=True, timeout=60, check=False
+    )
     assert done.returncode == 0, done.stdout
 
 
