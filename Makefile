@@ -20,8 +20,8 @@ demo: $(VENV)/installed
 test: lint types unit
 
 lint: $(VENV)/tools
-	$(BIN)/ruff format --check src tests benchmarks scripts
-	$(BIN)/ruff check src tests benchmarks scripts
+	$(BIN)/ruff format --check src tests benchmarks scripts slicer
+	$(BIN)/ruff check src tests benchmarks scripts slicer
 
 types: $(VENV)/tools
 	$(BIN)/mypy
