@@ -63,10 +63,12 @@ class SuperResolver(nn.Module, ABC):
         scales: the scales it is defined for.
         receptive_field: how many input pixels around a source pixel decide an output pixel; None when all do,
             and the model is then never tiled.
+        finishes: whether `finish` changes anything; where it does, no part of a result is final by itself.
     """
 
     scales: Scales
     receptive_field: int | None
+    finishes: bool = False
 
     @abstractmethod
     def encode(self, lr: Tensor) -> Encoded:

@@ -99,6 +99,7 @@ class Mesr(SuperResolver):
         self.receptive_field = 2 * blocks + 2 + reach(coordinates)
         self.skip = skip
         self.corrections = corrections
+        self.finishes = corrections > 0
         self.stem: nn.Module = (
             DifferenceConv(features)
             if stem == "difference"
