@@ -129,6 +129,12 @@ def test_a_nearby_grid_shows_the_same_field_of_view_in_few_phases(scale: str) ->
         assert other.centre == axis.centre
 
 
+def test_a_nearby_grid_is_no_finer_than_the_screen() -> None:
+    assert nearby(_grid("3.87"), finest=1.35).rows.scale == Fraction(4, 3)
+    assert nearby(_grid("1.2"), finest=3.0).rows.scale == Fraction(6, 5)
+    assert nearby(_grid("3"), finest=0.4).rows.scale == 1
+
+
 def test_small_fractions_are_the_nearest_there_are() -> None:
     for hundredths in range(100, 401):
         scale = Fraction(hundredths, 100)

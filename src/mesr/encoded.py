@@ -20,6 +20,7 @@ from torch import Tensor
 from .grid import Axis, Grid
 from .inference import Options, Tile, padded_again, plan_tile, resolve_device, tile, tiles, use_bf16
 from .intensity import Window, missing
+from .limits import MAX_SCALE
 from .models import SuperResolver
 from .models.contract import Encoded
 from .resample import fill_padding, resize, support
@@ -64,7 +65,12 @@ class EncodedSlice:
     """
 
     def __init__(
-        self, model: SuperResolver, one: Slice, window: Window, unit: Unit, options: Options = Options()
+        self,
+        model: SuperResolver,
+        one: Slice,
+        window: Window,
+        unit: Unit,
+        options: Options = Options(),  # noqa: B008
     ) -> None:
         self._device = resolve_device(options.device)
         self._bf16 = use_bf16(options.precision, self._device) and model.parameter_count > 0
@@ -119,7 +125,7 @@ class EncodedSlice:
         height, width = lr.shape[2:]
         halo = self._model.receptive_field
         plane = Grid.plane(Axis.identity(height), Axis.identity(width))
-        size = options.tile or plan_tile(self._model, plane)
+        size = options.tile or plan_tile(self._model, plane, self._device)
         if halo is None or size >= max(height, width):
             return self._model.encode(lr)
         features: Tensor | None = None
@@ -161,15 +167,16 @@ class EncodedSlice:
             yield
 
 
-def nearby(grid: Grid, phases: int = PHASES) -> Grid:
+def nearby(grid: Grid, phases: int = PHASES, finest: float = MAX_SCALE) -> Grid:
     """A grid about the same centre whose scales are small fractions near those of `grid`.
 
     An axis that is left alone stays so. The field of view differs by less than half a pixel.
 
     Args:
         phases: the largest numerator, beside whole scales.
+        finest: the largest scale wanted: that of the screen, say. Below 1 it counts as 1.
     """
-    return Grid(grid.slices, _nearby(grid.rows, phases), _nearby(grid.columns, phases))
+    return Grid(grid.slices, _nearby(grid.rows, phases, finest), _nearby(grid.columns, phases, finest))
 
 
 def small_fraction(scale: Fraction, phases: int = PHASES) -> Fraction:
@@ -184,10 +191,10 @@ def small_fraction(scale: Fraction, phases: int = PHASES) -> Fraction:
     return min([whole, *choices], key=lambda choice: (abs(choice - scale), choice.numerator))
 
 
-def _nearby(axis: Axis, phases: int) -> Axis:
+def _nearby(axis: Axis, phases: int, finest: float) -> Axis:
     if axis.is_identity:
         return axis
-    step = 1 / small_fraction(axis.scale, phases)
+    step = 1 / small_fraction(min(axis.scale, max(Fraction(1), Fraction(finest))), phases)
     return Axis.spaced(axis.size_in, Fraction(1), step, exact=True)
 
 

@@ -51,3 +51,28 @@ MAX_SCALE = 32.0
 
 MAX_TEXT = 64
 """Characters of a header's free text that are ever shown or logged."""
+
+MAX_UPLOAD_BYTES = 4 << 30
+MAX_UPLOAD_FILES = 20_000
+"""Bytes and files of one study that is sent to the page."""
+
+MAX_REQUEST_BYTES = 1 << 16
+"""Bytes of any other request to the page."""
+
+MAX_STUDIES = 8
+"""Studies the page holds; the one unused the longest goes for another."""
+
+STUDY_SECONDS = 4 * 3600.0
+"""How long the page holds a study that nobody asks about."""
+
+MAX_PAGE_VOXELS = 1 << 31
+"""Voxels in a result that the page computes."""
+
+MAX_PAGE_PIXELS = 1 << 24
+"""Pixels of one slice, or of a part of one, that are sent to the page (4,096 squared)."""
+
+MAX_SHOWN_VOXELS = 1 << 27
+"""Voxels of a volume that is shown as one in a browser, whose graphics memory holds it."""
+
+MAX_FEATURE_BYTES = 1 << 30
+"""Features of slices that are kept for the page."""

@@ -53,6 +53,11 @@ def suffix_of(path: Path) -> str:
     return ".nii.gz" if name.endswith(".nii.gz") else path.suffix.lower()
 
 
+def claimed(name: str) -> str:
+    """The suffix of a file's name that says its format, else nothing: any other part may be a patient's name."""
+    return next((suffix for suffix in WRITTEN_BY_SUFFIX if name.lower().endswith(suffix)), "")
+
+
 def named(text: str) -> tuple[str, str]:
     """A format's name and the suffix to write, from what a user calls it: a name above or a suffix without dot.
 
