@@ -41,7 +41,7 @@ unit: $(VENV)/tools
 docs: $(VENV)/tools
 	$(BIN)/mkdocs build --strict
 
-release: $(VENV)/tools
+release: $(VENV)/tools $(VIEWER)
 	$(PIP) -e '.[release]'
 	$(BIN)/python scripts/release.py
 
