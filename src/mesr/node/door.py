@@ -75,9 +75,10 @@ class _Handler(RequestHandler):
 
     def _create_association(self) -> Any:
         association = super()._create_association()
-        bounded = BoundedSocket(association, client_socket=self.request)
+        # pynetdicom makes the socket and has announced the connection with it; another one would announce it twice.
+        bounded = association.dul.socket
+        bounded.__class__ = BoundedSocket
         bounded.object_bytes, bounded.idle_seconds = self.server.object_bytes, self.server.idle_seconds
-        association.set_socket(bounded)
         return association
 
 
