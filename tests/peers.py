@@ -17,6 +17,8 @@ from typing import Any
 from pydicom import Dataset, dcmread
 from pynetdicom import AE, evt
 
+from mesr.node.door import at_once
+
 CT, MR = "1.2.840.10008.5.1.4.1.1.2", "1.2.840.10008.5.1.4.1.1.4"
 SYNTAXES = ["1.2.840.10008.1.2.1", "1.2.840.10008.1.2", "1.2.840.10008.1.2.4.90"]
 
@@ -80,7 +82,8 @@ def send(
     for sop_class in (CT, MR):
         for syntax in SYNTAXES:
             ae.add_requested_context(sop_class, syntax)
-    association = ae.associate("127.0.0.1", port, ae_title=called, **associate)
+    handlers: list[Any] = [(evt.EVT_CONN_OPEN, lambda event: at_once(event.assoc.dul.socket.socket))]
+    association = ae.associate("127.0.0.1", port, ae_title=called, evt_handlers=handlers, **associate)
     if not association.is_established:
         return [None] * len(files)
     answers: list[int | None] = []

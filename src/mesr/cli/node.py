@@ -67,13 +67,16 @@ def _run(config: NodeConfig) -> None:
 
     signal.signal(signal.SIGTERM, stop)
     signal.signal(signal.SIGINT, stop)
-    running.run()
-    running.close()
+    try:
+        running.run()
+    finally:
+        running.close()
 
 
 def _log() -> None:
     """Our own lines to stderr. The libraries', which quote headers, stay off."""
     logging.disable(logging.NOTSET)
+    logging.getLogger().addHandler(logging.NullHandler())
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
     ours = logging.getLogger("mesr")

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian
-from pynetdicom import AE
+from pynetdicom import AE, evt
 
 from ..io.dicom.frames import CLASSIC
 from ..io.dicom.header import quiet
 from ..io.dicom.identity import IMPLEMENTATION_CLASS_UID
 from ..limits import NODE_REQUEST_SECONDS
 from .config import CStore
+from .door import at_once
 from .send import Answer
 from .tls import client_context
 
@@ -25,6 +27,10 @@ _GENERAL_WARNINGS = (0x0001, 0x0107, 0x0116)
 def is_sent(status: int) -> bool:
     """Whether a C-STORE status says that the object is there: success or a warning (PS3.4 B.2.3, PS3.7 annex C)."""
     return status in (0x0000, DUPLICATE, *_GENERAL_WARNINGS) or status in _WARNINGS
+
+
+def _opened(event: Any) -> None:
+    at_once(event.assoc.dul.socket.socket)
 
 
 class CStoreDestination:
@@ -52,8 +58,12 @@ class CStoreDestination:
         with quiet():
             try:
                 association = self._ae.associate(
-                    self._config.host, self._config.port, ae_title=self._config.called, tls_args=self._tls
-                )  # fmt: skip
+                    self._config.host,
+                    self._config.port,
+                    ae_title=self._config.called,
+                    tls_args=self._tls,
+                    evt_handlers=[(evt.EVT_CONN_OPEN, _opened)],
+                )
             except (OSError, RuntimeError, ValueError) as error:
                 return Answer(trouble=f"no association ({type(error).__name__})")
             if association.is_rejected:

@@ -71,6 +71,7 @@ class _Handler(RequestHandler):
         if isinstance(self.request, ssl.SSLSocket):
             self.request.settimeout(NODE_REQUEST_SECONDS)
             self.request.do_handshake()
+        at_once(self.request)
         super().handle()
 
     def _create_association(self) -> Any:
@@ -86,6 +87,7 @@ class BoundedServer(ThreadedAssociationServer):
     """pynetdicom's threaded server with limits, without tracebacks, and with room to count whom it turned away."""
 
     request_queue_size = 64
+    daemon_threads = True
     object_bytes: int
     idle_seconds: float
     on_refused: Callable[[], None]
@@ -147,6 +149,12 @@ def _unusable(address: tuple[str, int], error: OSError) -> UsageError:
         f"The port {address[1]} of {address[0]} cannot be listened on: {error.strerror or 'unknown reason'}.",
         "Choose another, or stop what uses it.",
     )
+
+
+def at_once(connection: socket.socket) -> None:
+    """Send what is written at once: a DIMSE message is several small writes, and each would wait for the peer's
+    delayed acknowledgement of the one before, some 40 ms an object."""
+    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
 
 class _LateHandshake(ssl.SSLContext):

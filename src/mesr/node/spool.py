@@ -111,7 +111,7 @@ class Spool:
             known: the names of a series' acknowledged objects.
             results: folders of results that are in the queue.
         """
-        for path in self.incoming.iterdir():
+        for path in (*self.incoming.iterdir(), *self.root.glob(f".*.{self.about.name}")):
             path.unlink()
         for folder in self.series.iterdir():
             names = known(folder.name)
