@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import sqlite3
 from pathlib import Path
 from typing import Any
 
@@ -217,6 +218,26 @@ def test_a_result_that_finds_no_room_is_made_again(tmp_path: Path, monkeypatch: 
         wait_until(lambda: _only(node).attempts >= 2)
         monkeypatch.undo()
         wait_until(lambda: _is_delivered(node))
+        assert len(pacs.objects) == 2
+
+
+def test_a_queue_that_cannot_be_written_for_a_while_loses_no_series(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scan = dicom_series(tmp_path / "in", size=(2, 12, 12))
+    failures: list[str] = []
+
+    def full(*_: object, **__: object) -> bool:
+        failures.append("once more")
+        if len(failures) == 2:
+            monkeypatch.undo()
+        raise sqlite3.OperationalError("database or disk is full")
+
+    with Pacs() as pacs, running(settings(tmp_path, pacs.port)) as node:
+        monkeypatch.setattr(node.store, "made", full)
+        send(node.receiver.port, scan.paths)
+        wait_until(lambda: _is_delivered(node))
+        assert len(failures) == 2
         assert len(pacs.objects) == 2
 
 

@@ -61,6 +61,8 @@ class Worker:
         self._heard: dict[str, float] = {}
         self._lock = threading.Lock()
         self._backoff = Backoff(config.retry.first_seconds, config.retry.most_seconds)
+        self._broken_off = False
+        """Whether the last step ended with an error of the disk, and may have left a series running."""
         self.stop = threading.Event()
         """Set to take no further series."""
         self.give_up = threading.Event()
@@ -83,15 +85,26 @@ class Worker:
                 )  # fmt: skip
 
     def step(self) -> bool:
-        """Complete what is complete and do the work of one series; False where there was none to do."""
+        """Complete what is complete and do the work of one series; False where there was none to do.
+
+        Raises:
+            OSError, sqlite3.Error: the disk is full or fails. The next call takes up what this one left.
+        """
+        if self._broken_off:
+            self.recover()
+            self._broken_off = False
         self._complete()
         for entry in self._store.entries("waiting"):
             if self.stop.is_set():
                 return False
             if self._backoff.waits(entry.id):
                 continue
-            if self._store.claim(entry):
+            self._broken_off = True
+            claimed = self._store.claim(entry)
+            if claimed:
                 self._work(entry)
+            self._broken_off = False
+            if claimed:
                 return True
         return False
 
