@@ -67,7 +67,6 @@ def run(values: dict[str, Any], last: int, counted: Counted) -> None:
     for module, name in ((os, "fsync"), (os, "replace"), (os, "unlink"), (os, "mkdir"), (shutil, "rmtree")):
         setattr(module, name, steps.before(getattr(module, name)))
     AssociationSocket.send = steps.before(AssociationSocket.send)  # type: ignore[method-assign]
-    node = Node(NodeConfig.model_validate(values))
-    signal.signal(signal.SIGTERM, lambda *_: node.stop())
-    node.run()
-    node.close()
+    asked: list[int] = []
+    signal.signal(signal.SIGTERM, lambda number, frame: asked.append(number))
+    Node(NodeConfig.model_validate(values)).serve(lambda: bool(asked))

@@ -39,7 +39,19 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (upscale, info, models, prepare, prepare_pairs, train, evaluate, reproduce, export, node, demo):
+for command in (
+    upscale,
+    info,
+    models,
+    prepare,
+    prepare_pairs,
+    train,
+    evaluate,
+    reproduce,
+    export,
+    node,
+    demo,
+):
     app.command()(command)
 
 

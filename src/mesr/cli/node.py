@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import logging
 import signal
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from . import logs
 from .console import door, out
 
 if TYPE_CHECKING:
@@ -57,32 +57,15 @@ def node(
 
 def _run(config: NodeConfig) -> None:
     """Until SIGTERM or Ctrl-C."""
-    _log()
+    if not logging.getLogger("mesr").handlers:
+        # A node without a word would be no service; `--log-level` and `--log-json` come before.
+        logs.start("info")
     from ..node.service import Node
 
-    running = Node(config)
-
-    def stop(number: int, frame: object) -> None:
-        running.stop()
-
-    signal.signal(signal.SIGTERM, stop)
-    signal.signal(signal.SIGINT, stop)
-    try:
-        running.run()
-    finally:
-        running.close()
-
-
-def _log() -> None:
-    """Our own lines to stderr. The libraries', which quote headers, stay off."""
-    logging.disable(logging.NOTSET)
-    logging.getLogger().addHandler(logging.NullHandler())
-    handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
-    ours = logging.getLogger("mesr")
-    ours.addHandler(handler)
-    ours.setLevel(logging.INFO)
-    ours.propagate = False
+    asked: list[int] = []
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda number, frame: asked.append(number))
+    Node(config).serve(lambda: bool(asked))
 
 
 def _status(config: NodeConfig) -> None:

@@ -10,7 +10,6 @@ from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian
 from pynetdicom import AE, evt
 
 from ..io.dicom.frames import CLASSIC
-from ..io.dicom.header import quiet
 from ..io.dicom.identity import IMPLEMENTATION_CLASS_UID
 from ..limits import NODE_REQUEST_SECONDS
 from .config import CStore
@@ -55,40 +54,39 @@ class CStoreDestination:
     def send(self, files: Sequence[Path]) -> Answer:
         """Send files one after the other until the association ends, however it does."""
         answer = Answer()
-        with quiet():
-            try:
-                association = self._ae.associate(
-                    self._config.host,
-                    self._config.port,
-                    ae_title=self._config.called,
-                    tls_args=self._tls,
-                    evt_handlers=[(evt.EVT_CONN_OPEN, _opened)],
-                )
-            except (OSError, RuntimeError, ValueError) as error:
-                return Answer(trouble=f"no association ({type(error).__name__})")
-            if association.is_rejected:
-                return Answer(trouble="the association was rejected")
-            if not association.is_established:
-                return Answer(trouble="no association")
-            try:
-                for path in files:
-                    try:
-                        status = association.send_c_store(path).get("Status")
-                    except ValueError:
-                        # No context for it was accepted, or it cannot be encoded in the one that was.
-                        answer.refused[path] = "not accepted"
-                        continue
-                    if status is None:
-                        answer.trouble = "the association ended"
-                        break
-                    if is_sent(status):
-                        answer.sent.append(path)
-                    else:
-                        answer.refused[path] = f"status {status:04X}"
-            except Exception as error:
-                # What pydicom or the network raise here may quote a value.
-                answer.trouble = f"the association broke ({type(error).__name__})"
-            finally:
-                if association.is_established:
-                    association.release()
+        try:
+            association = self._ae.associate(
+                self._config.host,
+                self._config.port,
+                ae_title=self._config.called,
+                tls_args=self._tls,
+                evt_handlers=[(evt.EVT_CONN_OPEN, _opened)],
+            )
+        except (OSError, RuntimeError, ValueError) as error:
+            return Answer(trouble=f"no association ({type(error).__name__})")
+        if association.is_rejected:
+            return Answer(trouble="the association was rejected")
+        if not association.is_established:
+            return Answer(trouble="no association")
+        try:
+            for path in files:
+                try:
+                    status = association.send_c_store(path).get("Status")
+                except ValueError:
+                    # No context for it was accepted, or it cannot be encoded in the one that was.
+                    answer.refused[path] = "not accepted"
+                    continue
+                if status is None:
+                    answer.trouble = "the association ended"
+                    break
+                if is_sent(status):
+                    answer.sent.append(path)
+                else:
+                    answer.refused[path] = f"status {status:04X}"
+        except Exception as error:
+            # What pydicom or the network raise here may quote a value.
+            answer.trouble = f"the association broke ({type(error).__name__})"
+        finally:
+            if association.is_established:
+                association.release()
         return answer

@@ -22,6 +22,9 @@ from ..limits import NODE_CONNECTIONS, NODE_PDU_BYTES, NODE_REQUEST_SECONDS
 from .config import ServerTls
 from .tls import certificate_error
 
+_QUICKACK: int | None = getattr(socket, "TCP_QUICKACK", None)
+"""Linux has it; it does not last, and is set anew after each PDU."""
+
 
 class BoundedSocket(AssociationSocket):
     """A peer's connection that ends where a PDU or an object is too large or too slow."""
@@ -54,6 +57,9 @@ class BoundedSocket(AssociationSocket):
                 break
             filled += count
         connection.settimeout(self.idle_seconds)
+        if _QUICKACK is not None:
+            # A peer that waits for an acknowledgement before it sends on would wait for the delayed one.
+            connection.setsockopt(socket.IPPROTO_TCP, _QUICKACK, 1)
         return buffer if filled == nr_bytes else bytearray(view[:filled])
 
     def send(self, bytestream: bytes) -> None:

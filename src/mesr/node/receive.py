@@ -13,7 +13,6 @@ from pynetdicom.sop_class import Verification  # type: ignore[attr-defined]
 
 from ..errors import MesrError
 from ..io.dicom.frames import CLASSIC, ENHANCED
-from ..io.dicom.header import quiet
 from ..io.dicom.identity import IMPLEMENTATION_CLASS_UID
 from ..io.dicom.layout import COMPRESSED, NATIVE
 from ..limits import NODE_REQUEST_SECONDS
@@ -172,6 +171,5 @@ class Receiver:
 def _write(file: BinaryIO, event: Any) -> None:
     """The object as a PS3.10 file, its bytes as they came."""
     file.write(b"\0" * 128 + b"DICM")
-    with quiet():
-        write_file_meta_info(file, event.file_meta)  # type: ignore[arg-type]
+    write_file_meta_info(file, event.file_meta)  # type: ignore[arg-type]
     file.write(event.request.DataSet.getbuffer())

@@ -9,7 +9,8 @@ import sys
 import threading
 import time
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor, wait
 from typing import Any
 
 from pydicom import config as pydicom_config
@@ -71,6 +72,24 @@ class Node:
         self._stopping, self._ended = threading.Event(), threading.Event()
         self._announce()
 
+    def serve(self, asked: Callable[[], bool]) -> None:
+        """Work until it is asked to stop, then stop and close.
+
+        A signal's handler may hold none of the locks that stopping takes, for its thread may have them already. So the
+        work goes on in a thread, and this one looks now and then whether the handler has left a word.
+
+        Args:
+            asked: whether to stop.
+        """
+        with ThreadPoolExecutor(1, thread_name_prefix="node-work") as threads:
+            working = threads.submit(self.run)
+            while not asked() and not working.done():
+                time.sleep(_POLL_SECONDS / 2)
+            self.stop()
+            wait([working])
+            self.close()
+        working.result()
+
     def run(self) -> None:
         """Work until `stop`, in the calling thread."""
         tidied = -_TIDY_SECONDS
@@ -89,10 +108,7 @@ class Node:
                 self._stopping.wait(_POLL_SECONDS)
 
     def stop(self) -> None:
-        """Accept nothing further, finish what is in hand, and end within the configuration's `stop_seconds`.
-
-        May be called from a signal handler; returns at once.
-        """
+        """Accept nothing further and finish what is in hand, within the configuration's `stop_seconds`; returns at once."""
         if self._stopping.is_set():
             return
         self._stopping.set()
@@ -186,7 +202,7 @@ def keep_quiet() -> None:
         logger = logging.getLogger(name)
         logger.setLevel(logging.CRITICAL + 1)
         logger.propagate = False
-    # Once for all threads: what is set and set back around each use, as elsewhere, is set back under another's feet.
+    # Once for the process: threads that send and receive cannot take turns to be silent, as `header.quiet` makes them.
     warnings.simplefilter("ignore")
     settings = pydicom_config.settings
     settings.reading_validation_mode = settings.writing_validation_mode = pydicom_config.IGNORE
