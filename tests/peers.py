@@ -128,6 +128,11 @@ class Pacs:
         return status
 
     @property
+    def uids(self) -> set[str]:
+        """What is there, without a look at it."""
+        return {uid for uid, _ in list(self.received)}
+
+    @property
     def objects(self) -> dict[str, Dataset]:
         """What is there: one object for each UID, as a PACS keeps them."""
         return {uid: dcmread(BytesIO(data)) for uid, data in list(self.received)}

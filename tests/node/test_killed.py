@@ -77,7 +77,7 @@ def test_twenty_kills_lose_nothing_double_nothing_and_leave_nothing_half(
         # One series without a kill, to know how many steps its way has.
         node = _Process(values, 0)
         assert node.send(files[0]) == []
-        wait_until(lambda: len(pacs.objects) == SLICES)
+        wait_until(lambda: len(pacs.uids) == SLICES)
         assert node.stop() == 0
         steps = node.steps.value
         assert steps > 2 * KILLS
@@ -88,13 +88,13 @@ def test_twenty_kills_lose_nothing_double_nothing_and_leave_nothing_half(
             node = _Process(values, 1 + (n - 1) * steps // KILLS)
             unacknowledged = node.send([*unacknowledged, *files[n]])
             # Its steps may be spent before its kill: then it lives, with all it had to do done.
-            wait_until(lambda node=node, n=n: not node.alive or len(pacs.objects) == (n + 1) * SLICES)  # type: ignore[misc]
+            wait_until(lambda node=node, n=n: not node.alive or len(pacs.uids) == (n + 1) * SLICES)  # type: ignore[misc]
             killed += node.stop() == -signal.SIGKILL
         assert killed >= KILLS - 2
 
         node = _Process(values, 0)
         assert node.send(unacknowledged) == []
-        wait_until(lambda: len(pacs.objects) == (KILLS + 1) * SLICES)
+        wait_until(lambda: len(pacs.uids) == (KILLS + 1) * SLICES)
         assert node.stop() == 0
 
     expected = {}

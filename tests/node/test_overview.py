@@ -45,7 +45,7 @@ def test_health_and_metrics_tell_how_things_stand(tmp_path: Path) -> None:
     with Pacs() as pacs, running(settings(tmp_path, pacs.port)) as node:
         assert node.health is not None
         send(node.receiver.port, scan.paths)
-        wait_until(lambda: len(pacs.objects) == 2 and not node.store.backlog())
+        wait_until(lambda: len(pacs.uids) == 2 and not node.store.backlog())
         status, text = _get(node.health.port, "/health")
         about = json.loads(text)
         assert (status, about["status"]) == (200, "ok")
@@ -126,7 +126,7 @@ def test_the_command_runs_logs_plainly_and_ends_on_sigterm(tmp_path: Path) -> No
             about = tmp_path / "spool" / "node.json"
             wait_until(about.is_file, 60)
             send(json.loads(about.read_text())["dicom_port"], scan.paths)
-            wait_until(lambda: len(pacs.objects) == 2)
+            wait_until(lambda: len(pacs.uids) == 2)
         finally:
             process.send_signal(signal.SIGTERM)
             _, said = process.communicate(timeout=30)

@@ -81,7 +81,7 @@ def test_a_series_sent_again_after_the_node_forgot_it_gets_the_same_identifiers(
             wait_until(lambda before=before: len(pacs.received) == before + 3)  # type: ignore[misc]
             wait_until(lambda: not node.store.entries())
             assert list(node.spool.series.iterdir()) == list(node.spool.results.iterdir()) == []
-        assert len(pacs.objects) == 3
+        assert len(pacs.uids) == 3
 
 
 def test_a_late_slice_reopens_its_series(tmp_path: Path) -> None:
@@ -95,7 +95,7 @@ def test_a_late_slice_reopens_its_series(tmp_path: Path) -> None:
         assert pacs.received == []
         assert send(node.receiver.port, scan.paths[2:3]) == [0]
         wait_until(lambda: _is_delivered(node))
-        assert pacs.objects.keys() == _by_itself(tmp_path / "in", tmp_path / "alone").keys()
+        assert pacs.uids == set(_by_itself(tmp_path / "in", tmp_path / "alone"))
 
 
 def test_a_slice_that_comes_while_its_series_is_worked_on_is_in_the_result(
@@ -116,7 +116,7 @@ def test_a_slice_that_comes_while_its_series_is_worked_on_is_in_the_result(
         wait_until(lambda: _is_delivered(node))
         assert statuses == [0]
         monkeypatch.undo()
-        assert pacs.objects.keys() == _by_itself(tmp_path / "in", tmp_path / "alone").keys()
+        assert pacs.uids == set(_by_itself(tmp_path / "in", tmp_path / "alone"))
 
 
 def test_a_count_completes_a_series_at_once(tmp_path: Path) -> None:
@@ -124,7 +124,7 @@ def test_a_count_completes_a_series_at_once(tmp_path: Path) -> None:
     rule = {"name": "three", "model": "nearest", "scale": 2, "count": 3}
     with Pacs() as pacs, running(settings(tmp_path, pacs.port, rules=[rule], quiet_seconds=3600)) as node:
         send(node.receiver.port, scan.paths)
-        wait_until(lambda: len(pacs.objects) == 3)
+        wait_until(lambda: len(pacs.uids) == 3)
 
 
 def test_the_number_of_objects_that_a_header_tells_completes_a_series(tmp_path: Path) -> None:
@@ -136,7 +136,7 @@ def test_the_number_of_objects_that_a_header_tells_completes_a_series(tmp_path: 
         send(node.receiver.port, scan.paths[:2])
         assert (_only(node).state, _only(node).expected) == ("receiving", 3)
         send(node.receiver.port, scan.paths[2:])
-        wait_until(lambda: len(pacs.objects) == 3)
+        wait_until(lambda: len(pacs.uids) == 3)
 
 
 def test_rules_send_by_description_and_called_title(tmp_path: Path) -> None:
@@ -154,7 +154,7 @@ def test_rules_send_by_description_and_called_title(tmp_path: Path) -> None:
         send(node.receiver.port, lung.paths)
         send(node.receiver.port, head.paths)
         send(node.receiver.port, head.paths, called="FINE")
-        wait_until(lambda: len(pacs.objects) == 4)
+        wait_until(lambda: len(pacs.uids) == 4)
         assert sorted(made[0].Rows for made in pacs.series.values()) == [36, 48]
         states = sorted((entry.called, entry.rule, entry.state, entry.code) for entry in node.store.entries())
         assert states == [
@@ -180,8 +180,8 @@ def test_compressed_and_magnetic_resonance_series_are_taken(tmp_path: Path) -> N
     scan = dicom_series(tmp_path / "in", size=(2, 40, 40), modality="MR", syntax="1.2.840.10008.1.2.4.90")
     with Pacs() as pacs, running(settings(tmp_path, pacs.port)) as node:
         assert send(node.receiver.port, scan.paths) == [0, 0]
-        wait_until(lambda: len(pacs.objects) == 2)
-        assert pacs.objects.keys() == _by_itself(tmp_path / "in", tmp_path / "alone").keys()
+        wait_until(lambda: len(pacs.uids) == 2)
+        assert pacs.uids == set(_by_itself(tmp_path / "in", tmp_path / "alone"))
 
 
 def test_a_full_disk_is_told_to_the_sender_and_what_was_acknowledged_stays(
@@ -218,7 +218,7 @@ def test_a_result_that_finds_no_room_is_made_again(tmp_path: Path, monkeypatch: 
         wait_until(lambda: _only(node).attempts >= 2)
         monkeypatch.undo()
         wait_until(lambda: _is_delivered(node))
-        assert len(pacs.objects) == 2
+        assert len(pacs.uids) == 2
 
 
 def test_a_queue_that_cannot_be_written_for_a_while_loses_no_series(
@@ -238,7 +238,7 @@ def test_a_queue_that_cannot_be_written_for_a_while_loses_no_series(
         send(node.receiver.port, scan.paths)
         wait_until(lambda: _is_delivered(node))
         assert len(failures) == 2
-        assert len(pacs.objects) == 2
+        assert len(pacs.uids) == 2
 
 
 def _no_space(*_: object) -> None:
@@ -261,7 +261,7 @@ def test_a_pacs_that_is_down_for_the_whole_run_gets_everything_when_it_is_up(tmp
     with Pacs(port) as pacs, running(values) as node:
         wait_until(lambda: not node.store.backlog())
         wait_until(lambda: 'mesr_node_destination_up{destination="pacs"} 1' in node.metrics())
-        assert len(pacs.objects) == len(pacs.received) == 10
+        assert len(pacs.uids) == len(pacs.received) == 10
 
 
 @pytest.mark.parametrize("status", [0xA700, 0xA900, 0xC000])
@@ -275,11 +275,11 @@ def test_what_a_pacs_refuses_is_not_sent_and_holds_up_nothing_else(tmp_path: Pat
         wait_until(lambda: node.store.refusals() == {f"status {status:04X}": 2})
         send(node.receiver.port, second.paths)
         # A warning (B000) counts as sent.
-        wait_until(lambda: len(pacs.objects) == 2)
+        wait_until(lambda: len(pacs.uids) == 2)
         wait_until(lambda: node.store.backlog() == {"pacs": 2})
         pacs.answer = lambda uid: 0x0000
         wait_until(lambda: not node.store.backlog())
-        assert refused <= pacs.objects.keys()
+        assert refused <= pacs.uids
 
 
 def test_a_study_of_a_refused_kind_is_kept_and_can_be_tried_again(tmp_path: Path) -> None:
@@ -292,7 +292,7 @@ def test_a_study_of_a_refused_kind_is_kept_and_can_be_tried_again(tmp_path: Path
             assert _only(node).code == "coarser"
         with running(settings(tmp_path, pacs.port)) as node:
             assert node.store.retry(_only(node))
-            wait_until(lambda: len(pacs.objects) == 2)
+            wait_until(lambda: len(pacs.uids) == 2)
 
 
 def test_missing_weights_are_the_configurations_fault(tmp_path: Path) -> None:
@@ -317,7 +317,7 @@ def test_a_decoder_that_crashes_leaves_the_file_out_of_the_queue(tmp_path: Path)
         assert send(node.receiver.port, scan.paths) == [0, 0]
         wait_until(lambda: _only(node).state == "refused")
         assert send(node.receiver.port, good.paths) == [0, 0]
-        wait_until(lambda: len(pacs.objects) == 2)
+        wait_until(lambda: len(pacs.uids) == 2)
 
 
 def test_a_stopped_node_leaves_its_work_to_the_next(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -338,7 +338,7 @@ def test_a_stopped_node_leaves_its_work_to_the_next(tmp_path: Path, monkeypatch:
             assert not [path for path in node.spool.results.rglob("*") if path.is_file()]
         monkeypatch.undo()
         with running(settings(tmp_path, pacs.port)):
-            wait_until(lambda: len(pacs.objects) == 3)
+            wait_until(lambda: len(pacs.uids) == 3)
 
 
 def test_an_enhanced_object_is_a_series_by_itself(tmp_path: Path) -> None:
@@ -351,4 +351,4 @@ def test_an_enhanced_object_is_a_series_by_itself(tmp_path: Path) -> None:
         association = ae.associate("127.0.0.1", node.receiver.port, ae_title="MESR")
         assert association.send_c_store(dcmread(scan.paths[0])).Status == 0
         association.release()
-        wait_until(lambda: len(pacs.objects) == 3)
+        wait_until(lambda: len(pacs.uids) == 3)
