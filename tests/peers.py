@@ -17,7 +17,7 @@ from typing import Any
 from pydicom import Dataset, dcmread
 from pynetdicom import AE, evt
 
-from mesr.node.door import at_once
+from mesr.node.sockets import QuickSocket
 
 CT, MR = "1.2.840.10008.5.1.4.1.1.2", "1.2.840.10008.5.1.4.1.1.4"
 SYNTAXES = ["1.2.840.10008.1.2.1", "1.2.840.10008.1.2", "1.2.840.10008.1.2.4.90"]
@@ -47,7 +47,7 @@ def settings(folder: Path, pacs_port: int, **changes: Any) -> dict[str, Any]:
         "destinations": [
             {"type": "c-store", "name": "pacs", "host": "127.0.0.1", "port": pacs_port, "called": "PACS"}
         ],
-        "quiet_seconds": 0.3,
+        "quiet_seconds": 0.2,
         "retry": {"first_seconds": 0.05, "most_seconds": 0.2},
         "health": {"port": 0},
         "min_free_mib": 0,
@@ -82,7 +82,7 @@ def send(
     for sop_class in (CT, MR):
         for syntax in SYNTAXES:
             ae.add_requested_context(sop_class, syntax)
-    handlers: list[Any] = [(evt.EVT_CONN_OPEN, lambda event: at_once(event.assoc.dul.socket.socket))]
+    handlers: list[Any] = [(evt.EVT_CONN_OPEN, lambda event: QuickSocket.of(event.assoc))]
     association = ae.associate("127.0.0.1", port, ae_title=called, evt_handlers=handlers, **associate)
     if not association.is_established:
         return [None] * len(files)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import socket
 import sqlite3
 from pathlib import Path
 from typing import Any
@@ -262,6 +263,22 @@ def test_a_pacs_that_is_down_for_the_whole_run_gets_everything_when_it_is_up(tmp
         wait_until(lambda: not node.store.backlog())
         wait_until(lambda: 'mesr_node_destination_up{destination="pacs"} 1' in node.metrics())
         assert len(pacs.uids) == len(pacs.received) == 10
+
+
+def test_a_pacs_that_stops_in_the_midst_of_an_answer_is_not_waited_for(tmp_path: Path) -> None:
+    scan = dicom_series(tmp_path / "in", size=(1, 12, 12))
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        values = settings(tmp_path, silent.getsockname()[1])
+        values["destinations"][0]["timeout_seconds"] = 0.5
+        with running(values) as node:
+            assert send(node.receiver.port, scan.paths) == [0]
+            silent.settimeout(20)
+            peer, _ = silent.accept()
+            with peer:
+                # The head of an A-ASSOCIATE-AC of 256 bytes.
+                peer.sendall(b"\x02\0\0\0\x01\0")
+                wait_until(lambda: node.senders[0].trouble)
+            assert node.store.backlog() == {"pacs": 1}
 
 
 @pytest.mark.parametrize("status", [0xA700, 0xA900, 0xC000])

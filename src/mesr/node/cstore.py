@@ -13,8 +13,8 @@ from ..io.dicom.frames import CLASSIC
 from ..io.dicom.identity import IMPLEMENTATION_CLASS_UID
 from ..limits import NODE_REQUEST_SECONDS
 from .config import CStore
-from .door import at_once
 from .send import Answer
+from .sockets import QuickSocket
 from .tls import client_context
 
 DUPLICATE = 0x0111
@@ -26,10 +26,6 @@ _GENERAL_WARNINGS = (0x0001, 0x0107, 0x0116)
 def is_sent(status: int) -> bool:
     """Whether a C-STORE status says that the object is there: success or a warning (PS3.4 B.2.3, PS3.7 annex C)."""
     return status in (0x0000, DUPLICATE, *_GENERAL_WARNINGS) or status in _WARNINGS
-
-
-def _opened(event: Any) -> None:
-    at_once(event.assoc.dul.socket.socket)
 
 
 class CStoreDestination:
@@ -51,6 +47,10 @@ class CStoreDestination:
             # Implicit VR too: it is the one that everyone must take (PS3.5 10.1).
             self._ae.add_requested_context(sop_class, [ExplicitVRLittleEndian, ImplicitVRLittleEndian])
 
+    def _opened(self, event: Any) -> None:
+        # Without it a peer that stops in the midst of a PDU is waited for without end.
+        QuickSocket.of(event.assoc).connection.settimeout(self._config.timeout_seconds)
+
     def send(self, files: Sequence[Path]) -> Answer:
         """Send files one after the other until the association ends, however it does."""
         answer = Answer()
@@ -60,7 +60,7 @@ class CStoreDestination:
                 self._config.port,
                 ae_title=self._config.called,
                 tls_args=self._tls,
-                evt_handlers=[(evt.EVT_CONN_OPEN, _opened)],
+                evt_handlers=[(evt.EVT_CONN_OPEN, self._opened)],
             )
         except (OSError, RuntimeError, ValueError) as error:
             return Answer(trouble=f"no association ({type(error).__name__})")

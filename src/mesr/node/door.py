@@ -1,8 +1,7 @@
 """The node's listening socket: pynetdicom's server, bounded in what a peer may take of this machine.
 
-pynetdicom reads as many bytes as a PDU announces, for as long as they dribble in, collects an object without end, and
-shakes hands for TLS in the thread that accepts everyone else. Here each of these has a limit, and whatever goes wrong
-closes that one connection.
+pynetdicom shakes hands for TLS in the thread that accepts everyone else, takes any number of connections, and prints
+tracebacks. Here each connection has its limits, and whatever goes wrong closes that one alone.
 """
 
 from __future__ import annotations
@@ -10,62 +9,17 @@ from __future__ import annotations
 import socket
 import ssl
 import threading
-import time
 from collections.abc import Callable
 from typing import Any
 
 from pynetdicom import AE
-from pynetdicom.transport import AssociationSocket, RequestHandler, ThreadedAssociationServer
+from pynetdicom.transport import RequestHandler, ThreadedAssociationServer
 
 from ..errors import UsageError
-from ..limits import NODE_CONNECTIONS, NODE_PDU_BYTES, NODE_REQUEST_SECONDS
+from ..limits import NODE_CONNECTIONS, NODE_REQUEST_SECONDS
 from .config import ServerTls
+from .sockets import BoundedSocket
 from .tls import certificate_error
-
-_QUICKACK: int | None = getattr(socket, "TCP_QUICKACK", None)
-"""Linux has it; it does not last, and is set anew after each PDU."""
-
-
-class BoundedSocket(AssociationSocket):
-    """A peer's connection that ends where a PDU or an object is too large or too slow."""
-
-    object_bytes: int
-    idle_seconds: float
-    _unanswered = 0
-
-    def recv(self, nr_bytes: int) -> bytearray:
-        """`nr_bytes` of a PDU, or fewer at the end of the connection.
-
-        Raises:
-            OSError: too large or too slow; pynetdicom then closes the connection.
-        """
-        # Between two of our answers a peer sends one object: no asynchronous operations are negotiated.
-        self._unanswered += nr_bytes
-        if nr_bytes > NODE_PDU_BYTES or self._unanswered > self.object_bytes + NODE_PDU_BYTES:
-            raise OSError("too large")
-        connection: socket.socket = self.socket  # type: ignore[assignment]
-        end = time.monotonic() + self.idle_seconds
-        buffer = bytearray(nr_bytes)
-        view, filled = memoryview(buffer), 0
-        while filled < nr_bytes:
-            left = end - time.monotonic()
-            if left <= 0:
-                raise TimeoutError
-            connection.settimeout(left)
-            count = connection.recv_into(view[filled:])
-            if count == 0:
-                break
-            filled += count
-        connection.settimeout(self.idle_seconds)
-        if _QUICKACK is not None:
-            # A peer that waits for an acknowledgement before it sends on would wait for the delayed one.
-            connection.setsockopt(socket.IPPROTO_TCP, _QUICKACK, 1)
-        return buffer if filled == nr_bytes else bytearray(view[:filled])
-
-    def send(self, bytestream: bytes) -> None:
-        """An answer, after which the peer may send anew."""
-        self._unanswered = 0
-        super().send(bytestream)
 
 
 class _Handler(RequestHandler):
@@ -77,15 +31,11 @@ class _Handler(RequestHandler):
         if isinstance(self.request, ssl.SSLSocket):
             self.request.settimeout(NODE_REQUEST_SECONDS)
             self.request.do_handshake()
-        at_once(self.request)
         super().handle()
 
     def _create_association(self) -> Any:
         association = super()._create_association()
-        # pynetdicom makes the socket and has announced the connection with it; another one would announce it twice.
-        bounded = association.dul.socket
-        bounded.__class__ = BoundedSocket
-        bounded.object_bytes, bounded.idle_seconds = self.server.object_bytes, self.server.idle_seconds
+        BoundedSocket.bound(association, self.server.object_bytes, self.server.idle_seconds)
         return association
 
 
@@ -155,12 +105,6 @@ def _unusable(address: tuple[str, int], error: OSError) -> UsageError:
         f"The port {address[1]} of {address[0]} cannot be listened on: {error.strerror or 'unknown reason'}.",
         "Choose another, or stop what uses it.",
     )
-
-
-def at_once(connection: socket.socket) -> None:
-    """Send what is written at once: a DIMSE message is several small writes, and each would wait for the peer's
-    delayed acknowledgement of the one before, some 40 ms an object."""
-    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
 
 class _LateHandshake(ssl.SSLContext):

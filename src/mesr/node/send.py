@@ -23,7 +23,7 @@ from .store import Delivery, Store
 
 BATCH = 100
 """Files in one association, and at most so many sent a second time after a crash."""
-_POLL_SECONDS = 0.2
+_POLL_SECONDS = 0.1
 
 log = logging.getLogger("mesr.node")
 

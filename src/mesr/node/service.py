@@ -27,7 +27,7 @@ from .spool import Spool
 from .store import Store
 from .work import Worker
 
-_POLL_SECONDS = 0.2
+_POLL_SECONDS = 0.1
 _TIDY_SECONDS = 60.0
 
 log = logging.getLogger("mesr.node")
@@ -84,7 +84,7 @@ class Node:
         with ThreadPoolExecutor(1, thread_name_prefix="node-work") as threads:
             working = threads.submit(self.run)
             while not asked() and not working.done():
-                time.sleep(_POLL_SECONDS / 2)
+                time.sleep(_POLL_SECONDS)
             self.stop()
             wait([working])
             self.close()
