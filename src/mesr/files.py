@@ -104,11 +104,11 @@ def atomic_path(path: Path, *, force: bool = False) -> Iterator[Path]:
     try:
         with _unwritable(path):
             yield temporary
-            _sync(temporary)
+            sync(temporary)
             if not force and path.exists():
                 check_target(path)
             temporary.replace(path)
-            _sync(path.parent)
+            sync(path.parent)
     finally:
         temporary.unlink(missing_ok=True)
 
@@ -130,13 +130,13 @@ def atomic_folder(path: Path, *, force: bool = False) -> Iterator[Path]:
             temporary.mkdir()
             yield temporary
             for file in temporary.rglob("*"):
-                _sync(file)
-            _sync(temporary)
+                sync(file)
+            sync(temporary)
             if path.exists():
                 check_target(path, force=force)
                 path.replace(aside)
             temporary.replace(path)
-            _sync(path.parent)
+            sync(path.parent)
     except BaseException:
         if aside.exists() and not path.exists():
             aside.replace(path)
@@ -165,8 +165,12 @@ def _beside(path: Path) -> Path:
     return path.with_name(f".{secrets.token_hex(6)}.{path.name}")
 
 
-def _sync(path: Path) -> None:
-    """Flush one file or folder to the disk."""
+def sync(path: Path) -> None:
+    """Flush one file, or a folder's list of names, to the disk.
+
+    Raises:
+        OSError: it cannot be.
+    """
     if path.is_dir() and os.name == "nt":
         return
     descriptor = os.open(path, os.O_RDONLY)

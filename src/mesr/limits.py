@@ -76,3 +76,20 @@ MAX_SHOWN_VOXELS = 1 << 27
 
 MAX_FEATURE_BYTES = 1 << 30
 """Features of slices that are kept for the page."""
+
+NODE_ASSOCIATIONS = 8
+NODE_CONNECTIONS = 32
+"""Associations the DICOM node holds by default, and the connections beyond them that it answers with a rejection
+rather than not at all."""
+
+NODE_IDLE_SECONDS = 30.0
+NODE_REQUEST_SECONDS = 5.0
+"""How long a peer of the node may be silent by default, or take for one PDU; and how long it may take to ask for
+an association, its TLS handshake included."""
+
+NODE_OBJECT_MIB = 512
+NODE_PDU_BYTES = 1 << 20
+"""MiB of one object sent to the node, by default, and bytes of one PDU (PS3.8 9.3)."""
+
+NODE_CONFIG_BYTES = 1 << 20
+"""Bytes of `node.yaml`."""

@@ -71,11 +71,12 @@ def write_series(
     """
     series = _source(volume, folder)
     check_target(folder, force=force)
+    encoding = choose(series.instances, volume.modality)
+    settings = volume.derivation.settings if volume.derivation else _values(volume)
+    # It reads all pixels, and parses nothing: not a time to hold up other threads that want to be quiet.
+    identity = identify(series, settings, str(encoding))
+    moment = (now or datetime.now()).astimezone()
     with quiet():
-        encoding = choose(series.instances, volume.modality)
-        settings = volume.derivation.settings if volume.derivation else _values(volume)
-        identity = identify(series, settings, str(encoding))
-        moment = (now or datetime.now()).astimezone()
         work = Work(volume, series, encoding, identity, moment, keep_private, referenced_series(series))
     clipped = 0
     notes: dict[str, Note] = {}
