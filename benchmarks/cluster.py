@@ -25,7 +25,8 @@ from pydicom.uid import ExplicitVRLittleEndian, generate_uid
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
 
-from ray_nodes import Nodes, two_nodes, until
+from outputs import content
+from ray_nodes import LOOPBACK, Nodes, two_nodes, until
 
 from mesr import job
 from mesr.cluster.journal import FOLDER
@@ -57,20 +58,13 @@ def start(nodes: Nodes, studies: Path, out: Path, model: str, workers: int) -> s
         "--cluster", "--workers", str(workers), "--report", f"{out}.json",
     ]  # fmt: skip
     return subprocess.Popen(
-        words, env=os.environ | {"RAY_ADDRESS": nodes.address}, stdout=subprocess.PIPE, text=True
+        words, env=os.environ | {"RAY_ADDRESS": nodes.address, **LOOPBACK}, stdout=subprocess.PIPE, text=True
     )
 
 
 def results(out: Path) -> list[Path]:
     """The results there are."""
     return [place for place in out.glob("*") if place.is_dir() and place.name != FOLDER]
-
-
-def content(out: Path) -> dict[str, bytes]:
-    """Every file of every result."""
-    return {
-        f"{place.name}/{file.name}": file.read_bytes() for place in results(out) for file in place.iterdir()
-    }
 
 
 def once(nodes: Nodes, folder: Path, count: int, model: str) -> None:

@@ -13,7 +13,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-SECONDS = 90
+SECONDS = 60
+
+LOOPBACK = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}
+"""Of a driver's environment: Ray otherwise makes of 127.0.0.1 an address that others reach."""
 
 
 @dataclass

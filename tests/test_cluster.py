@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import pytest
 from dicomweb_server import serving
+from outputs import content
 from scans import dicom_series
 from typer.testing import CliRunner
 
@@ -77,11 +78,6 @@ def _all(found: Found, out: Path, settings: job.Settings = SETTINGS) -> list[Tol
     return list(run_all(found, [], TARGET, out, settings, Pool()))
 
 
-def _content(out: Path) -> dict[str, bytes]:
-    files = (path for path in out.rglob("*") if path.is_file() and FOLDER not in path.parts)
-    return {path.relative_to(out).as_posix(): path.read_bytes() for path in files}
-
-
 @pytest.mark.usefixtures("here")
 def test_every_kind_of_input_gives_what_one_machine_gives(tmp_path: Path) -> None:
     """Folders, two files of one name and content, a zip, a file name that is no text, and one that is no image."""
@@ -104,8 +100,8 @@ def test_every_kind_of_input_gives_what_one_machine_gives(tmp_path: Path) -> Non
     told = _all(job.discover(inputs, spread), spread, settings)
     assert [one.fate.study["id"] for one in told] == [outcome.id for outcome in outcomes]
     assert [one.fate.study["status"] for one in told] == [outcome.status for outcome in outcomes]
-    assert _content(spread) == _content(alone)
-    assert len(_content(spread)) == 6
+    assert content(spread) == content(alone)
+    assert len(content(spread)) == 7
     for one, outcome in zip(told, outcomes, strict=True):
         expected = outcome.output and spread / outcome.output.relative_to(alone)
         assert one.place == expected
@@ -171,14 +167,14 @@ def test_a_lost_worker_s_study_is_done_again_over_what_it_left(
         with pytest.raises(KeyboardInterrupt):
             worker(unit.to_row())
     (place,) = out.glob("CT-*")
-    content = _content(out)
+    before = content(out)
     half = out / f".0123456789ab.{place.name}"
     half.mkdir()
     (half / "00001.dcm").write_bytes(b"half")
     for run in ("first", "second"):  # By another worker of the call, or by the next call.
         (fate,) = from_json(Worker(_plan(out, run))(unit.to_row())["fates"])
         assert fate.done
-        assert _content(out) == content
+        assert content(out) == before
 
 
 def test_what_lay_there_before_is_not_taken_for_a_lost_worker_s(
@@ -320,7 +316,7 @@ def test_series_of_a_server_are_done_in_folders_as_if_they_had_been_files(tmp_pa
         assert [note.code for note in notes] == ["other-series"]
         asked = [path for path in server.asked if path.endswith("/1.2.0")]
         assert len(asked) == 1
-    assert _content(spread) == _content(alone)
+    assert content(spread) == content(alone)
 
 
 @pytest.mark.usefixtures("here")
@@ -349,10 +345,10 @@ def test_a_list_names_inputs_relative_to_itself(tmp_path: Path) -> None:
     (tmp_path / "list").write_bytes("# studies\n\none\n  two words  \n/three\ncafé\n".encode() + b"\xe9\n")
     names = ["one", "two words", "/three", "café", os.fsdecode(b"\xe9")]
     assert listed(tmp_path / "list") == [tmp_path / name for name in names]
-    for content, code in ((b"# nothing\n", "empty-list"), (b"a\0b", "empty-list"), (None, "not-found")):
+    for text, code in ((b"# nothing\n", "empty-list"), (b"a\0b", "empty-list"), (None, "not-found")):
         (tmp_path / "other").unlink(missing_ok=True)
-        if content is not None:
-            (tmp_path / "other").write_bytes(content)
+        if text is not None:
+            (tmp_path / "other").write_bytes(text)
         with pytest.raises(MesrError) as refused:
             listed(tmp_path / "other")
         assert refused.value.code == code

@@ -9,12 +9,14 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 from conftest import require
 from dicomweb_server import serving
-from ray_nodes import SECONDS, Nodes, descendants, two_nodes, until
+from outputs import content
+from ray_nodes import LOOPBACK, SECONDS, Nodes, descendants, two_nodes, until
 from scans import dicom_series
 
 from mesr import job
@@ -47,35 +49,35 @@ def _archive(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(name="alone", scope="module")
-def _alone(archive: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
+def _alone(archive: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, object]:
     """What one machine makes of them."""
     out = tmp_path_factory.mktemp("alone") / "out"
     found = job.discover([archive], out)
     assert [one.status for one in job.run_all(found, Target.of(scale=2), out, SETTINGS)].count(
         "done"
     ) == COUNT
-    return _content(out)
+    return content(out)
 
 
-def _content(out: Path) -> dict[str, bytes]:
-    """Every file by its name below `out`, without the journal."""
-    files = (path for path in out.rglob("*") if path.is_file() and FOLDER not in path.parts)
-    return {path.relative_to(out).as_posix(): path.read_bytes() for path in files}
-
-
-def _start(nodes: Nodes | None, *arguments: object, **environment: str) -> subprocess.Popen[str]:
+@contextmanager
+def _driver(nodes: Nodes | None, *arguments: object, **environment: str) -> Iterator[subprocess.Popen[str]]:
     """`mesr upscale` as a driver; without nodes it starts a cluster of its own."""
     variables = {key: value for key, value in os.environ.items() if key != "RAY_ADDRESS"} | environment
     if nodes is not None:
-        variables["RAY_ADDRESS"] = nodes.address
+        variables |= {"RAY_ADDRESS": nodes.address, **LOOPBACK}
     words = [sys.executable, "-m", "mesr", "upscale", "--model", "sinc", "--scale", "2", "--cluster"]
-    return subprocess.Popen(
+    started = subprocess.Popen(
         [*words, *map(str, arguments)],
         env=variables,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
     )
+    try:
+        yield started
+    finally:
+        started.kill()
+        started.communicate()
 
 
 def _done(out: Path) -> list[Path]:
@@ -83,10 +85,10 @@ def _done(out: Path) -> list[Path]:
 
 
 def test_a_worker_and_then_a_machine_are_lost_and_every_study_is_done_once(
-    nodes: Nodes, archive: Path, alone: dict[str, bytes], tmp_path: Path
+    nodes: Nodes, archive: Path, alone: dict[str, object], tmp_path: Path
 ) -> None:
     out, report = tmp_path / "ZZPHI-out", tmp_path / "report.json"
-    with _start(nodes, archive, "-o", out, "--report", report) as driver:
+    with _driver(nodes, archive, "-o", out, "--report", report) as driver:
         until(lambda: len(_done(out)) >= 3)
         lost = nodes.lose_worker()
         until(lambda: set(nodes.workers(nodes.second)) - {lost})
@@ -95,7 +97,7 @@ def test_a_worker_and_then_a_machine_are_lost_and_every_study_is_done_once(
         told, errors = driver.communicate(timeout=SECONDS)
     assert driver.returncode == 4, errors
     assert left > 2  # Else nothing was lost that was under way.
-    assert _content(out) == alone
+    assert content(out) == alone
     studies = json.loads(report.read_text(encoding="utf-8"))["studies"]
     assert [study["status"] for study in studies].count("done") == COUNT
     assert len({study["id"] for study in studies}) == len(studies) == COUNT + 1
@@ -109,11 +111,11 @@ def test_a_worker_and_then_a_machine_are_lost_and_every_study_is_done_once(
 
 
 def test_a_killed_driver_takes_its_own_cluster_with_it_and_the_next_goes_on(
-    archive: Path, alone: dict[str, bytes], tmp_path: Path, nodes: Nodes
+    archive: Path, alone: dict[str, object], tmp_path: Path, nodes: Nodes
 ) -> None:
     out, report = tmp_path / "out", tmp_path / "report.json"
     folder = nodes.folder / "own"
-    with _start(None, archive, "-o", out, RAY_TMPDIR=str(folder)) as driver:
+    with _driver(None, archive, "-o", out, RAY_TMPDIR=str(folder)) as driver:
         until(lambda: len(_done(out)) >= 3)
         started = descendants(driver.pid)
         os.kill(driver.pid, signal.SIGKILL)
@@ -121,10 +123,10 @@ def test_a_killed_driver_takes_its_own_cluster_with_it_and_the_next_goes_on(
     until(lambda: not any(_alive(pid) for pid in started))
     before = len(_done(out))
     assert 3 <= before < COUNT
-    with _start(nodes, archive, "-o", out, "--report", report) as driver:
+    with _driver(nodes, archive, "-o", out, "--report", report) as driver:
         told, errors = driver.communicate(timeout=SECONDS)
     assert driver.returncode == 4, errors
-    assert _content(out) == alone
+    assert content(out) == alone
     assert f"{COUNT} of {COUNT + 1} done, " in told
     studies = json.loads(report.read_text(encoding="utf-8"))["studies"]
     assert len({study["id"] for study in studies}) == len(studies) == COUNT + 1
@@ -132,22 +134,22 @@ def test_a_killed_driver_takes_its_own_cluster_with_it_and_the_next_goes_on(
 
 
 def test_studies_of_a_list_and_of_a_server_are_done_together(
-    nodes: Nodes, archive: Path, alone: dict[str, bytes], tmp_path: Path
+    nodes: Nodes, archive: Path, alone: dict[str, object], tmp_path: Path
 ) -> None:
     (tmp_path / "list.txt").write_text(f"# two\n{archive}/ZZPHI-0\n\n{archive}/ZZPHI-1\n")
     out = tmp_path / "out"
     with serving(archive / "ZZPHI-2", archive / "ZZPHI-3") as server:
         server.authorization = "Basic ZZPHI-secret"
-        with _start(
+        with _driver(
             nodes, "--list", tmp_path / "list.txt", "--dicomweb", f"{server.address}/studies?StudyDate=2020-",
             "-o", out, MESR_DICOMWEB_AUTHORIZATION=server.authorization,
         ) as driver:  # fmt: skip
             told, errors = driver.communicate(timeout=SECONDS)
     assert driver.returncode == 0, errors
     assert "4 of 4 done." in told
-    content = _content(out)
-    assert len({Path(name).parent for name in content}) == 4
-    assert content.items() <= alone.items()
+    made = content(out)
+    assert len({Path(name).parent for name in made}) == 4
+    assert made.items() <= alone.items()
 
 
 def _alive(pid: int) -> bool:

@@ -65,7 +65,7 @@ def require() -> None:
         MissingExtra: code `missing-extra`.
     """
     if importlib.util.find_spec("ray") is None or importlib.util.find_spec("pyarrow") is None:
-        raise MissingExtra("ray", "cluster", "--cluster")
+        raise MissingExtra(package="ray", extra="cluster", purpose="--cluster")
 
 
 @contextlib.contextmanager
@@ -82,6 +82,9 @@ def joined() -> Iterator[None]:
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     # What its core prints beside the log is for its developers.
     os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
+    if "RAY_ADDRESS" not in os.environ:
+        # Otherwise Ray makes of a loopback address one that others reach; it reads this when it is imported.
+        os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")
     import ray
 
     if ray.is_initialized():

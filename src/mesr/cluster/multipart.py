@@ -63,34 +63,25 @@ def parts(stream: IO[bytes], boundary: bytes, limit: int) -> Iterator[Iterator[b
     for _ in reader.until(b"--" + boundary):  # A preamble says nothing.
         pass
     while (after := reader.take(2)) != b"--":
-        # The header's end is the empty line; the line break of the boundary itself may be the first half of it.
-        length = 0
-        for piece in _headers(reader, after):
-            length += len(piece)
-            if length > _HEADER_BYTES:
-                raise _endless()
+        if after != b"\r\n":
+            raise _nonsense()
+        _skip_headers(reader)
         yield reader.until(b"\r\n--" + boundary)
 
 
-def _headers(reader: _Reader, after: bytes) -> Iterator[bytes]:
-    """The header lines behind a boundary, up to and with the empty one."""
-    if after != b"\r\n":
-        raise _endless()
+def _skip_headers(reader: _Reader) -> None:
+    """Up to and with the empty line."""
+    left = _HEADER_BYTES
     while True:
-        line = b"".join(_bounded(reader.until(b"\r\n")))
-        yield line
-        if not line:
+        length = 0
+        for piece in reader.until(b"\r\n"):
+            length += len(piece)
+            if length > left:
+                raise _nonsense()
+        if length == 0:
             return
+        left -= length
 
 
-def _bounded(pieces: Iterator[bytes]) -> Iterator[bytes]:
-    length = 0
-    for piece in pieces:
-        length += len(piece)
-        if length > _HEADER_BYTES:
-            raise _endless()
-        yield piece
-
-
-def _endless() -> UnreadableInput:
+def _nonsense() -> UnreadableInput:
     return UnreadableInput("dicomweb-answer", "The server's answer is not what DICOMweb says it is.")
