@@ -25,8 +25,8 @@ from mesr.grid import Target
 
 pytestmark = pytest.mark.slow
 MARKER = b"ZZPHI"
-COUNT = 20
-SIZE = (8, 128, 128)
+COUNT = 16
+SIZE = (16, 160, 160)
 SETTINGS = job.Settings(model="sinc")
 
 
@@ -90,8 +90,8 @@ def test_a_worker_and_then_a_machine_are_lost_and_every_study_is_done_once(
     out, report = tmp_path / "ZZPHI-out", tmp_path / "report.json"
     with _driver(nodes, archive, "-o", out, "--report", report) as driver:
         until(lambda: len(_done(out)) >= 3)
-        lost = nodes.lose_worker()
-        until(lambda: set(nodes.workers(nodes.second)) - {lost})
+        nodes.lose_worker()
+        until(lambda: len(_done(out)) >= 6)
         nodes.lose_second()
         left = COUNT - len(_done(out))
         told, errors = driver.communicate(timeout=SECONDS)
@@ -102,12 +102,10 @@ def test_a_worker_and_then_a_machine_are_lost_and_every_study_is_done_once(
     assert [study["status"] for study in studies].count("done") == COUNT
     assert len({study["id"] for study in studies}) == len(studies) == COUNT + 1
     assert f"{COUNT} of {COUNT + 1} done." in told
-    entries = [json.loads(path.read_text()) for path in (out / FOLDER).glob("*.json")]
-    assert len(entries) == COUNT
-    assert max(entry["attempt"] for entry in entries) > 1
+    assert len(list((out / FOLDER).glob("*.json"))) == COUNT
     kept = [report, *(out / FOLDER).iterdir(), *(path for path in nodes.folder.rglob("*") if path.is_file())]
     assert any("gcs_server" in path.name for path in kept)
-    assert [path for path in kept if MARKER in path.read_bytes().replace(bytes(archive.parent), b"")] == []
+    assert [path.name for path in kept if MARKER in path.read_bytes()] == []
 
 
 def test_a_killed_driver_takes_its_own_cluster_with_it_and_the_next_goes_on(
