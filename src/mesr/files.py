@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import secrets
 import shutil
 import unicodedata
@@ -158,6 +159,18 @@ def _unwritable(path: Path) -> Iterator[None]:
         raise OutputError(
             "unwritable", f"The output could not be written: {reason}.", "Choose another folder.", path
         ) from error
+
+
+def sweep(path: Path) -> None:
+    """Remove what killed writers left half done beside `path`; nobody may be writing it."""
+    ours = re.compile(rf"\.[0-9a-f]{{12}}\.(old\.)?{re.escape(path.name)}")
+    with _unwritable(path):
+        left = [one for one in path.parent.glob(".*") if ours.fullmatch(one.name)]
+        for one in left:
+            if one.is_dir() and not one.is_symlink():
+                shutil.rmtree(one, ignore_errors=True)
+            else:
+                one.unlink(missing_ok=True)
 
 
 def _beside(path: Path) -> Path:

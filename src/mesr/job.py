@@ -10,7 +10,7 @@ import functools
 import math
 import os
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
@@ -24,7 +24,8 @@ from .grid import Target
 from .inference import Options
 from .io import Found, Item, Refused
 from .io.formats import WRITTEN_BY_SUFFIX, suffix_of
-from .upscaling import apply
+from .models import weights
+from .upscaling import Loader, apply
 from .volume import Derivation, Note, Slice, Slices, Unit, Volume
 
 Status = Literal["done", "refused", "failed"]
@@ -46,6 +47,7 @@ class Settings:
         keep_private: keep a DICOM source's private attributes.
         preview: draw a picture of before and after beside each result.
         compute: device, precision, tiles.
+        load: gives the weights of a name; a door that does many studies in one process remembers them.
     """
 
     model: str = "auto"
@@ -55,6 +57,7 @@ class Settings:
     keep_private: bool = False
     preview: bool = False
     compute: Options = field(default_factory=Options)
+    load: Loader = weights.load
 
 
 @dataclass(frozen=True)
@@ -233,14 +236,18 @@ def refused(one: Refused) -> Outcome:
 def exit_code(outcomes: Sequence[Outcome]) -> int:
     """0 all done, 1 a bug of ours, 2 nothing done because what was asked for makes no sense, 3 all refused,
     4 some refused."""
-    bad = [outcome for outcome in outcomes if outcome.status != "done"]
-    if any(outcome.status == "failed" for outcome in bad):
-        return 1
-    if not bad:
-        return 0
-    if len(bad) < len(outcomes):
+    return joint_exit_code(outcome.error.exit_code if outcome.error else 0 for outcome in outcomes)
+
+
+def joint_exit_code(alone: Iterable[int]) -> int:
+    """`exit_code` from what each study alone would end with."""
+    codes = list(alone)
+    bad = [code for code in codes if code != 0]
+    if InternalError.exit_code in bad:
+        return InternalError.exit_code
+    if bad and len(bad) < len(codes):
         return 4
-    return max(outcome.error.exit_code for outcome in bad if outcome.error is not None)
+    return max(bad, default=0)
 
 
 def _done(
@@ -257,7 +264,12 @@ def _done(
     with Ahead(reading) as sources:
         volume = replace(volume, slices=sources)
         result = apply(
-            volume, target, model=settings.model, modality=settings.modality, options=settings.compute
+            volume,
+            target,
+            model=settings.model,
+            modality=settings.modality,
+            options=settings.compute,
+            load=settings.load,
         )
         computing = _Watched(result.slices)
         large = 4 * math.prod(result.geometry.size[1:]) > LARGE_SLICE

@@ -49,6 +49,20 @@ MAX_SPACING_MM = 100.0
 MAX_SCALE = 32.0
 """Magnification along one axis."""
 
+MAX_LIST_BYTES = 64 << 20
+"""Bytes of a list of inputs."""
+
+STUDY_ATTEMPTS = 3
+"""Workers of a cluster that a study may cost in one call."""
+
+MAX_ANSWER_BYTES = 64 << 20
+MAX_SERIES = 1_000_000
+MAX_FETCHED_BYTES = 1 << 35
+HTTP_SECONDS = 60.0
+HTTP_ATTEMPTS = 3
+"""Of a DICOMweb server: one answer to a query, series of all its answers, one series fetched; and how long it may say
+nothing, and how often it is asked before it is given up."""
+
 MAX_TEXT = 64
 """Characters of a header's free text that are ever shown or logged."""
 
