@@ -36,6 +36,8 @@ SUFFIX = {
     "dicom": ".dcm",
 }
 """What a file of each format is called unless the name says otherwise."""
+CLASSIC = "dicom-classic"
+"""Asks for DICOM as single-frame images, also of an Enhanced source."""
 ALIASES = {suffix[1:]: (name, suffix) for suffix, name in WRITTEN_BY_SUFFIX.items()}
 LABELS = {
     "nifti": "NIfTI",
@@ -60,11 +62,13 @@ def named(text: str) -> tuple[str, str]:
         UsageError: code `format`.
     """
     key = text.lower().lstrip(".")
+    if key == CLASSIC:
+        key = "dicom"
     if key in SUFFIX:
         return key, SUFFIX[key]
     if key in ALIASES:
         return ALIASES[key]
-    known = ", ".join((*SUFFIX, "nii", "mha"))
+    known = ", ".join((*SUFFIX, CLASSIC, "nii", "mha"))
     raise UsageError("format", f"The format must be one of {known}; found {text[:20]!r}.")
 
 
