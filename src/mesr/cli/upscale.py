@@ -58,7 +58,9 @@ def upscale(
     precision: Annotated[Precisions, typer.Option(help="Of the convolutions.")] = "auto",
     format: Annotated[
         str | None,
-        typer.Option(help="dicom, nifti, nrrd, mha, npy or png; without it the input's, or the name's."),
+        typer.Option(
+            help="dicom, dicom-classic (single-frame images of an Enhanced source), nifti, nrrd, mha, npy or png; without it the input's, or the name's."
+        ),
     ] = None,
     preview: Annotated[
         bool, typer.Option("--preview", help="Draw before and after beside each result (.preview.png).")

@@ -13,7 +13,7 @@ from ..errors import OutputError, UsageError
 from ..files import atomic_folder, atomic_path, check_replaceable, counted
 from ..volume import Note, Volume
 from .discovery import Found, Item, Refused, discover, files_of, several
-from .formats import CLASSIC, SUFFIX, WRITTEN_BY_SUFFIX, chosen, module, suffix_of
+from .formats import SUFFIX, WRITTEN_BY_SUFFIX, chosen, is_classic, module, suffix_of
 from .stored import Source
 
 __all__ = ["Found", "Item", "Refused", "Written", "discover", "output_path", "read", "write"]
@@ -116,7 +116,7 @@ def write(
     target = Path(path)
     kind, suffix, is_file = chosen(target, _format_of(volume), format)
     count = len(volume.slices)
-    whole = kind == "dicom" and (format or "").lower() != CLASSIC and _is_whole(volume)
+    whole = kind == "dicom" and not is_classic(format) and _is_whole(volume)
     if is_file and count > 1 and kind in ("dicom", "png") and not whole:
         raise UsageError(
             "needs-folder",

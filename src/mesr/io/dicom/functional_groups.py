@@ -102,7 +102,9 @@ class _Making:
                     frame.setdefault(element.tag, element)
                 self._finish(frame, k, shared)
                 frames[k] = encoded_items([frame], encodings)
-        shared.pop(Tag("DerivationImageSequence"), None)
+        for keyword in ("DerivationImageSequence", "FrameContentSequence"):
+            # Every frame has its own now.
+            shared.pop(Tag(keyword), None)
         self._place_all(shared)
         return Groups(
             shared,
@@ -163,7 +165,7 @@ class _Making:
             measures = Dataset()
             measures.PixelSpacing = _spacing(work)
             out.PixelMeasuresSequence = [measures]
-        content = (out.get("FrameContentSequence") or [Dataset()])[0]
+        content = (out.get("FrameContentSequence") or shared.get("FrameContentSequence") or [Dataset()])[0]
         content.StackID, content.InStackPositionNumber = STACK, k + 1
         content.DimensionIndexValues = [1, k + 1]
         out.FrameContentSequence = [content]
