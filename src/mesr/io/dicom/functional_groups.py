@@ -7,7 +7,6 @@ object of many frames takes no more here than its header's bytes.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
@@ -75,16 +74,20 @@ def derived_type(values: list[str], work: Work) -> list[str]:
     return ["DERIVED", "PRIMARY", kind, "RESAMPLED" if work.volume.derivation else contrast]
 
 
-@dataclass
 class _Making:
     """The groups of one object on their way, with what was met in the source's."""
 
-    work: Work
-    damaged: list[str] = field(default_factory=list)
-    rescale_kinds: set[str] = field(default_factory=set)
-    rescaled: bool = False
-    kinds: set[str] = field(default_factory=set)
-    described: dict[str, set[str]] = field(default_factory=dict)
+    def __init__(self, work: Work) -> None:
+        self.work = work
+        volume = work.volume
+        self.placed = volume.geometry.known and all(note.code != "no-position" for note in volume.notes)
+        self.leave = _OURS | _ORIENTATION if self.placed else _OURS
+        self.keep = _MAPPING if _numbers_stay(work) else frozenset()
+        self.damaged: list[str] = []
+        self.rescaled = False
+        self.rescale_kinds: set[str] = set()
+        self.kinds: set[str] = set()
+        self.described: dict[str, set[str]] = {}
 
     def groups(self, encodings: list[str]) -> Groups:
         files: dict[Path, list[int]] = {}
@@ -97,7 +100,7 @@ class _Making:
         for path, slices in files.items():
             alone = [each[path][tag] for tag in each[path].keys() if tag not in shared]  # noqa: SIM118
             for k in slices:
-                frame = self._frame(k, shared)
+                frame = self._frame(k)
                 for element in alone:
                     frame.setdefault(element.tag, element)
                 self._finish(frame, k, shared)
@@ -119,7 +122,7 @@ class _Making:
         items = self.work.series.header(k).get("SharedFunctionalGroupsSequence") or [Dataset()]
         return self._carried(items[0], self.work.series.instances[k])
 
-    def _frame(self, k: int, shared: Dataset) -> Dataset:
+    def _frame(self, k: int) -> Dataset:
         """What holds for the frame of slice `k` alone."""
         series, instance = self.work.series, self.work.series.instances[k]
         items = series.header(k).get("PerFrameFunctionalGroupsSequence") or []
@@ -132,8 +135,7 @@ class _Making:
     def _carried(self, item: Dataset, instance: Instance) -> Dataset:
         """The groups of one item, adapted where they lie."""
         work = self.work
-        leave = _OURS | _ORIENTATION if _placed(work) else _OURS
-        found = carry(item, keep_private=work.keep_private, leave=leave, keep=_still_true(work))
+        found = carry(item, keep_private=work.keep_private, leave=self.leave, keep=self.keep)
         self.damaged += found.damaged
         out = found.dataset
         if work.volume.geometry.known:
@@ -145,15 +147,14 @@ class _Making:
                 # Colours were given to the old numbers.
                 kind.PixelPresentation = "MONOCHROME"
         if work.encoding.signed != instance.signed:
-            for window in out.get("FrameVOILUTSequence") or ():
-                window.pop(Tag("VOILUTSequence"), None)
+            _drop_window_tables(out)
         _remap(out, work, instance)
         return out
 
     def _finish(self, out: Dataset, k: int, shared: Dataset) -> None:
         """Where the frame is, in the patient and in the stack, and what it was made from."""
         work = self.work
-        if _placed(work):
+        if self.placed:
             plane = Dataset()
             plane.ImagePositionPatient = [ds(float(x)) for x in work.volume.geometry.position(k, 0, 0)]
             out.PlanePositionSequence = [plane]
@@ -181,7 +182,7 @@ class _Making:
     def _place_all(self, shared: Dataset) -> None:
         """Orientation and rescale, which all frames of a result share."""
         work = self.work
-        if _placed(work):
+        if self.placed:
             geometry = work.volume.geometry
             plane = Dataset()
             directions = (*geometry.column_direction, *geometry.row_direction)
@@ -203,12 +204,6 @@ def _common(items: list[Dataset]) -> Dataset:
     return out
 
 
-def _placed(work: Work) -> bool:
-    """Whether it is known where in the patient the frames are."""
-    volume = work.volume
-    return volume.geometry.known and all(note.code != "no-position" for note in volume.notes)
-
-
 def _spacing(work: Work) -> list[str]:
     _, dy, dx = work.volume.geometry.spacing
     return [ds(dy), ds(dx)]
@@ -227,15 +222,22 @@ def _derivation(work: Work, k: int) -> Dataset:
     return item
 
 
-def _still_true(work: Work) -> frozenset[int]:
-    """The groups that speak of stored numbers, where those mean in every frame what they meant."""
-    kept = work.encoding.slope, work.encoding.intercept
-    same = all(
-        math.isclose(a, b)
-        for i in work.series.instances
-        for a, b in zip((i.slope, i.intercept), kept, strict=True)
+def _numbers_stay(work: Work) -> bool:
+    """Whether a stored number means in every frame of the result what it meant in the source."""
+    encoding = work.encoding
+    return all(
+        math.isclose(one.slope, encoding.slope) and math.isclose(one.intercept, encoding.intercept)
+        for one in work.series.instances
     )
-    return _MAPPING if same else frozenset()
+
+
+def _drop_window_tables(out: Dataset) -> None:
+    """Leave out the tables of a VOI LUT, whose descriptors count in the old representation; windows stay."""
+    windows = out.get("FrameVOILUTSequence") or ()
+    for window in windows:
+        window.pop(Tag("VOILUTSequence"), None)
+    if windows and not any(windows):
+        del out.FrameVOILUTSequence
 
 
 def _remap(out: Dataset, work: Work, instance: Instance) -> None:
