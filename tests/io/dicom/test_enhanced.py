@@ -97,6 +97,33 @@ def test_values_and_places_read_back(tmp_path, modality, scale):
     assert not dicom_errors(tmp_path / "out" / "IM0001.dcm") - dicom_errors(scan.paths[0])
 
 
+def test_padding_reads_back_where_it_was(tmp_path):
+    scan = enhanced_file(
+        tmp_path / "source.dcm", signed=True, bits_stored=16, intercepts=(0.0,), padding=-1500
+    )
+    made = magnified(opened(scan.paths))
+    assert made.slices[0].padding.any()
+    assert written(made, tmp_path / "out").PixelPaddingValue == -1500
+    assert_same(made, tmp_path / "out")
+
+
+@pytest.mark.parametrize("keep", [False, True])
+def test_private_elements_of_a_frame_are_kept_only_where_they_are_asked_for(tmp_path, keep):
+    def secret(data: Dataset, k: int) -> None:
+        for holder in (data, *data.PerFrameFunctionalGroupsSequence):
+            holder.private_block(0x2005, "SCANNER", create=True).add_new(1, "LO", "ZZPHI")
+        data.PerFrameFunctionalGroupsSequence[0].FrameContentSequence[0].FrameComments = "kept"
+
+    made = magnified(opened(enhanced_file(tmp_path / "source.dcm", edit=secret).paths))
+    report = io.write(made, tmp_path / "out", keep_private=keep)
+    assert report.notes == ()
+    assert (b"ZZPHI " in report.paths[0].read_bytes()) is keep
+    after = dcmread(report.paths[0])
+    assert after.PerFrameFunctionalGroupsSequence[4].FrameContentSequence[0].FrameComments == "kept"
+    for holder in (after, *after.PerFrameFunctionalGroupsSequence):
+        assert ((0x2005, 0x1001) in holder) is keep
+
+
 def test_simpleitk_reads_the_same_places_and_values(tmp_path):
     sitk = pytest.importorskip("SimpleITK")
     made = magnified(opened([PERFUSION]), "1.5")
