@@ -65,6 +65,13 @@ def upscale(
     preview: Annotated[
         bool, typer.Option("--preview", help="Draw before and after beside each result (.preview.png).")
     ] = False,
+    difference: Annotated[
+        bool,
+        typer.Option(
+            "--difference",
+            help="Write what a DICOM result adds to plain interpolation as a parametric map beside it (.difference.dcm).",
+        ),
+    ] = False,
     report: Annotated[
         Path | None, typer.Option(help="Write what was done as JSON, without patient data.")
     ] = None,
@@ -88,7 +95,7 @@ def upscale(
     from ..inference import Options
 
     compute = Options(device=device, precision=precision)
-    settings = job.Settings(model, modality, format, force, keep_private, preview, compute)
+    settings = job.Settings(model, modality, format, force, keep_private, preview, compute, difference)
     if report is not None:
         reports.check(report, inputs, force=force)
     found = job.discover(inputs, output)
@@ -138,6 +145,8 @@ def describe(outcome: Outcome) -> None:
         out.print(f"  shrunk again it differs from the input by at most {outcome.residual:.3g}{unit}")
     if outcome.preview is not None:
         out.print(f"  before and after: {shown(outcome.preview)}")
+    if outcome.difference is not None:
+        out.print(f"  difference from interpolation: {shown(outcome.difference)}")
     tell(outcome.notes)
 
 
