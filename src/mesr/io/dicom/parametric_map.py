@@ -145,7 +145,7 @@ def _header(volume: Volume, quantity: Quantity, now: datetime) -> Dataset:
     images = [_image(path) for path in dict.fromkeys(one.path for one in series.instances)]
     series_uid = uid(series.series_instance_uid, quantity.name)
     try:
-        made = _made(volume, quantity, images, series_uid)
+        made: Dataset = _made(volume, quantity, images, series_uid)
     except (AttributeError, KeyError, TypeError, ValueError):
         # What they say quotes the header.
         raise OutputError(
