@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import subprocess
 import sys
 import tracemalloc
 from collections.abc import Callable
@@ -102,6 +103,41 @@ def test_the_map_refers_to_the_derived_series_frame_by_frame(tmp_path: Path) -> 
         assert data[keyword].value == images[0][keyword].value, keyword
     assert data.SeriesNumber not in (3, images[0].SeriesNumber)
     assert "Research use only" in data.DerivationDescription
+
+
+def test_its_series_number_is_new_in_the_study(tmp_path: Path) -> None:
+    classic(tmp_path)
+    dicom_series(tmp_path / "source" / "other", series="1.2.826.0.1.3680043.8.498.1.7", series_number=2003)
+    found = job.discover([tmp_path / "source"])
+    wanted = job.Settings(model="bicubic", difference=True)
+    outcomes = list(job.run_all(found, Target.of(scale="1.5"), tmp_path / "out", wanted))
+    maps = [dcmread(outcome.difference).SeriesNumber for outcome in outcomes]
+    assert sorted(maps) == [3003, 4003]
+
+
+def test_highdicom_reads_the_same_values_in_the_same_places(tmp_path: Path) -> None:
+    from highdicom.pm import ParametricMap
+
+    classic(tmp_path)
+    outcome = done(tmp_path)
+    result = opened(outcome.outputs)
+    _, frames = by_slice(outcome.difference, result)
+    read = ParametricMap.from_file(outcome.difference).get_volume()
+    # By its rule for the direction of a stack, slices here go from the highest down.
+    np.testing.assert_array_equal(read.array[::-1], np.stack([pixels for _, pixels in frames]))
+    np.testing.assert_allclose(read.affine[:3, 3], result.geometry.position(4, 0, 0), atol=1e-6)
+    np.testing.assert_allclose(read.affine[:3, 1:3], result.geometry.affine[:3, 1:3], atol=1e-6)
+
+
+def test_nothing_of_it_is_imported_where_no_map_is_asked_for(tmp_path: Path) -> None:
+    classic(tmp_path)
+    code = (
+        "import sys; from pathlib import Path; from mesr import job; from mesr.grid import Target;"
+        "list(job.run_all(job.discover([Path('source')]), Target.of(scale=2), Path('out'), job.Settings(model='sinc')));"
+        "sys.exit('highdicom' in sys.modules or 'mesr.difference' in sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", code], cwd=tmp_path, check=True)
+    assert (tmp_path / "out").is_dir()
 
 
 def test_the_same_map_gets_the_same_identifiers(tmp_path: Path) -> None:

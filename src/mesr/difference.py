@@ -15,7 +15,7 @@ from .errors import UsageError
 from .files import check_file
 from .grid import Target
 from .inference import Options
-from .io.dicom import discover
+from .io.dicom import DicomSeries, discover
 from .io.dicom.parametric_map import Quantity, require, write_map
 from .upscaling import apply
 from .volume import Derivation, Slice, Slices, Volume
@@ -98,7 +98,11 @@ def write_difference(
     result = found.open()
     plain = apply(source, target, model="sinc", modality=modality, options=options)
     differences = Differences(result.slices, plain.slices)
-    volume = replace(result, slices=differences, derivation=derivation)
+    assert isinstance(result.source, DicomSeries)
+    assert isinstance(source.source, DicomSeries)
+    taken = {*source.source.sibling_series_numbers, *filter(None, [source.source.series_number])}
+    series = replace(result.source, sibling_series_numbers=frozenset(taken))
+    volume = replace(result, slices=differences, source=series, derivation=derivation)
     write_map(volume, path, _quantity(volume), force=force)
 
 

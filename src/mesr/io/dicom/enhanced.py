@@ -39,11 +39,9 @@ from .statements import (
     refer_to_series,
     text,
 )
-from .write import WriteReport, begin, check_source, clipping, file_meta
+from .write import MAX_PIXEL_BYTES, WriteReport, begin, check_source, clipping, file_meta
 
 ENHANCED_CT, ENHANCED_MR = "1.2.840.10008.5.1.4.1.1.2.1", "1.2.840.10008.5.1.4.1.1.4.1"
-MAX_PIXEL_BYTES = 0xFFFFFFFE
-"""The longest PixelData that is not encapsulated (PS3.5 7.1.1)."""
 
 _ANEW = tags(
     "SharedFunctionalGroupsSequence PerFrameFunctionalGroupsSequence DimensionOrganizationSequence "

@@ -28,12 +28,11 @@ from .header import quiet
 from .identity import derived_number, uid
 from .series import DicomSeries
 from .statements import date, text
-from .write import file_meta
+from .write import MAX_PIXEL_BYTES, file_meta
 
 Coded = tuple[str, str, str]
 """Value, scheme and meaning of a code."""
 
-MAX_PIXEL_BYTES = 0xFFFFFFFE
 _NEEDED = (
     "PatientID",
     "PatientName",

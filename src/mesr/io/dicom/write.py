@@ -24,6 +24,9 @@ from .identity import IMPLEMENTATION_CLASS_UID, identify
 from .series import DicomSeries
 from .statements import Work, referenced_series
 
+MAX_PIXEL_BYTES = 0xFFFFFFFE
+"""The longest pixel data that is not encapsulated (PS3.5 7.1.1)."""
+
 
 @dataclass(frozen=True)
 class WriteReport:
