@@ -92,7 +92,7 @@ def write_map(
     on_slice: Callable[[int], None] | None = None,
     now: datetime | None = None,
 ) -> None:
-    """Write `volume` as a float32 Parametric Map of the images it was computed from, frame k for slice k.
+    """Write `volume` as a float32 Parametric Map of the images it was computed from, one frame a slice.
 
     No more than a slice is in memory beside the header. The same map gives the same identifiers.
 
