@@ -18,9 +18,10 @@ import torch
 from torch import Tensor
 
 from .grid import Axis, Grid
-from .inference import Options, Tile, padded_again, plan_tile, resolve_device, tile, tiles, use_bf16
+from .inference import Options, Tile, padded_again, resolve_device, tile, tiles, use_bf16
 from .intensity import Window, missing
 from .limits import MAX_SCALE
+from .memory import plan_tile
 from .models import SuperResolver
 from .models.contract import Encoded
 from .resample import fill_padding, resize, support

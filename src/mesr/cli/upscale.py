@@ -58,10 +58,19 @@ def upscale(
     precision: Annotated[Precisions, typer.Option(help="Of the convolutions.")] = "auto",
     format: Annotated[
         str | None,
-        typer.Option(help="dicom, nifti, nrrd, mha, npy or png; without it the input's, or the name's."),
+        typer.Option(
+            help="dicom, dicom-classic (single-frame images of an Enhanced source), nifti, nrrd, mha, npy or png; without it the input's, or the name's."
+        ),
     ] = None,
     preview: Annotated[
         bool, typer.Option("--preview", help="Draw before and after beside each result (.preview.png).")
+    ] = False,
+    difference: Annotated[
+        bool,
+        typer.Option(
+            "--difference",
+            help="Write what a DICOM result adds to plain interpolation as a parametric map beside it (.difference.dcm).",
+        ),
     ] = False,
     report: Annotated[
         Path | None, typer.Option(help="Write what was done as JSON, without patient data.")
@@ -126,7 +135,9 @@ def upscale(
 
     sources = [*(inputs or ()), *(listed(list_file) if list_file is not None else ())]
     compute = Options(device=device, precision=precision)
-    settings = job.Settings(model, modality, format, force, keep_private, preview, compute)
+    settings = job.Settings(
+        model, modality, format, force, keep_private, preview, compute, difference=difference
+    )
     if report is not None:
         reports.check(report, [*sources, *([list_file] if list_file is not None else ())], force=force)
     if cluster:
@@ -181,6 +192,8 @@ def describe(outcome: Outcome) -> None:
         out.print(f"  shrunk again it differs from the input by at most {outcome.residual:.3g}{unit}")
     if outcome.preview is not None:
         out.print(f"  before and after: {shown(outcome.preview)}")
+    if outcome.difference is not None:
+        out.print(f"  difference from interpolation: {shown(outcome.difference)}")
     tell(outcome.notes)
 
 
