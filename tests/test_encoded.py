@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from mesr.encoded import PHASES, EncodedSlice, Region, nearby, small_fraction
+from mesr.encoded import EncodedSlice, Region, nearby, nearest_half
 from mesr.geometry import Geometry
 from mesr.grid import Grid, Target
 from mesr.inference import Options, upscale_volume
@@ -97,7 +97,15 @@ def test_the_features_are_computed_once(monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.setattr(model, "encode", lambda _: pytest.fail("encoded again"))
     for scale in ("2", "2.37", "3"):
         encoded.exact(_grid(scale), PART)
-    assert encoded.bytes == 4 * 60 * 52 * 9
+    assert encoded.bytes == 4 * 60 * 52 * (1 + 8 + 16 + 1)
+
+
+def test_what_is_kept_beside_the_features_changes_no_pixel(monkeypatch: pytest.MonkeyPatch) -> None:
+    kept = _encoded(_network()).exact(_grid("2.37"), PART).values
+    monkeypatch.setattr("mesr.encoded.MOST_PREPARED", 0)
+    plain = _encoded(_network())
+    assert plain.bytes == 4 * 60 * 52 * (1 + 8)
+    np.testing.assert_allclose(plain.exact(_grid("2.37"), PART).values, kept, atol=0.01)
 
 
 def test_padding_is_put_back_in_a_part_as_in_the_whole() -> None:
@@ -119,31 +127,30 @@ def test_what_is_interpolated_is_bicubic_on_the_same_pixels() -> None:
 
 
 @pytest.mark.parametrize("scale", ["1", "1.37", "2", "2.37", "3.87", "1.3x2.2"])
-def test_a_nearby_grid_shows_the_same_field_of_view_in_few_phases(scale: str) -> None:
+def test_a_nearby_grid_shows_the_same_field_of_view_at_halves(scale: str) -> None:
     grid = _grid(scale)
     near = nearby(grid)
     for axis, other in ((grid.rows, near.rows), (grid.columns, near.columns)):
-        assert other.step.denominator <= PHASES
+        assert other.step.numerator in (1, 2)
+        assert (2 * other.scale).denominator == 1
         assert abs(axis.scale - other.scale) <= Fraction(1, 4)
         assert abs(axis.size_out / axis.scale - other.size_out / other.scale) <= 1 / other.scale
         assert other.centre == axis.centre
 
 
 def test_a_nearby_grid_is_no_finer_than_the_screen() -> None:
-    assert nearby(_grid("3.87"), finest=1.35).rows.scale == Fraction(4, 3)
-    assert nearby(_grid("1.2"), finest=3.0).rows.scale == Fraction(6, 5)
+    assert nearby(_grid("3.87"), finest=1.35).rows.scale == Fraction(3, 2)
+    assert nearby(_grid("1.2"), finest=3.0).rows.scale == 1
     assert nearby(_grid("3"), finest=0.4).rows.scale == 1
 
 
-def test_small_fractions_are_the_nearest_there_are() -> None:
+def test_halves_are_the_nearest_there_are() -> None:
     for hundredths in range(100, 401):
         scale = Fraction(hundredths, 100)
-        found = small_fraction(scale)
-        assert found.numerator <= PHASES
-        assert abs(found - scale) <= Fraction(1, 4), float(scale)
-    assert small_fraction(Fraction(5, 2)) == Fraction(5, 2)
-    assert small_fraction(Fraction("9.8")) == 10
-    assert small_fraction(Fraction(2, 5)) == Fraction(1, 2)
+        assert abs(nearest_half(scale) - scale) <= Fraction(1, 4), float(scale)
+        assert (2 * nearest_half(scale)).denominator == 1
+    assert nearest_half(Fraction("9.8")) == 10
+    assert nearest_half(Fraction(2, 5)) == Fraction(1, 2)
 
 
 def test_a_region_covers_what_is_seen_of_the_input() -> None:

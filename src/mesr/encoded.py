@@ -1,8 +1,8 @@
 """One slice, encoded once and decoded in part at any scale: what a viewer needs while a scale is being chosen.
 
 `inference` computes whole slices, one after the other, for files. Someone who moves a slider looks at one slice:
-its features are kept, and only what is on the screen is decoded, at a nearby small fraction while the slider
-moves (few kernels, one strided convolution each) and on the exact grid when it rests.
+its features are kept, and only what is on the screen is decoded, at the nearest half while the slider moves (few
+kernels, and few strided convolutions that read the features) and on the exact grid when it rests.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .grid import Axis, Grid
+from .grid import Axis, Grid, round_half_up
 from .inference import Options, Tile, padded_again, resolve_device, tile, tiles, use_bf16
 from .intensity import Window, missing
 from .limits import MAX_SCALE
@@ -27,8 +27,9 @@ from .models.contract import Encoded
 from .resample import fill_padding, resize, support
 from .volume import FloatImage, Slice, Unit
 
-PHASES = 7
-"""Numerators up to which a fraction is small: at most 49 kernels, and one within a quarter of any scale."""
+
+MOST_PREPARED = 1 << 19
+"""Input pixels up to which all is kept that makes decoding quicker (724²): about 1.3 kB a pixel."""
 
 
 class Region(NamedTuple):
@@ -83,12 +84,15 @@ class EncodedSlice:
         lr = torch.from_numpy(np.ascontiguousarray(window.forward(measured)))[None, None].to(self._device)
         with self._computing():
             self._encoded = self._encode(lr, options)
+            if self._device.type == "cpu" and not self._bf16 and lr.numel() <= MOST_PREPARED:
+                self._encoded = model.prepared(self._encoded)
         self._finished: tuple[Grid, Tensor] | None = None
 
     @property
     def bytes(self) -> int:
         """What the features take in memory."""
-        tensors = [one for one in self._encoded if one is not None]
+        lr, features, responses = self._encoded
+        tensors = [one for one in (lr, features, *(responses or ())) if one is not None]
         return sum(one.numel() * one.element_size() for one in tensors)
 
     def exact(self, grid: Grid, region: Region) -> Slice:
@@ -150,10 +154,11 @@ class EncodedSlice:
         if self._model.receptive_field is None:
             return _cut_tensor(self._model.decode(self._encoded, grid).float(), region)
         rows, columns = _seen(grid, region, self._model.receptive_field)
-        lr, features = self._encoded
+        lr, features, responses = self._encoded
         part = Encoded(
             _window_of(lr, rows, columns),
             None if features is None else _window_of(features, rows, columns),
+            None if responses is None else tuple(_window_of(one, rows, columns) for one in responses),
         )
         return self._model.decode(part, Grid.plane(rows.axis, columns.axis)).float()
 
@@ -168,34 +173,28 @@ class EncodedSlice:
             yield
 
 
-def nearby(grid: Grid, phases: int = PHASES, finest: float = MAX_SCALE) -> Grid:
-    """A grid about the same centre whose scales are small fractions near those of `grid`.
+def nearby(grid: Grid, finest: float = MAX_SCALE) -> Grid:
+    """A grid about the same centre whose scales are whole numbers or halves, the nearest to those of `grid`.
 
     An axis that is left alone stays so. The field of view differs by less than half a pixel.
 
     Args:
-        phases: the largest numerator, beside whole scales.
         finest: the largest scale wanted: that of the screen, say. Below 1 it counts as 1.
     """
-    return Grid(grid.slices, _nearby(grid.rows, phases, finest), _nearby(grid.columns, phases, finest))
+    return Grid(grid.slices, _nearby(grid.rows, finest), _nearby(grid.columns, finest))
 
 
-def small_fraction(scale: Fraction, phases: int = PHASES) -> Fraction:
-    """The fraction nearest to a scale whose numerator is at most `phases`; beyond it, and at ties, a whole number.
-
-    A scale below 1 is rounded to one over a whole number.
-    """
+def nearest_half(scale: Fraction) -> Fraction:
+    """The whole number or half nearest to a scale; one over a whole number for a scale below 1."""
     if scale < 1:
-        return Fraction(1, max(1, round(1 / scale)))
-    whole = Fraction(max(1, round(scale)))
-    choices = [Fraction(p, q) for p in range(1, phases + 1) for q in range(1, p + 1)]
-    return min([whole, *choices], key=lambda choice: (abs(choice - scale), choice.numerator))
+        return Fraction(1, round(1 / scale))
+    return Fraction(round_half_up(2 * scale), 2)
 
 
-def _nearby(axis: Axis, phases: int, finest: float) -> Axis:
+def _nearby(axis: Axis, finest: float) -> Axis:
     if axis.is_identity:
         return axis
-    step = 1 / small_fraction(min(axis.scale, max(Fraction(1), Fraction(finest))), phases)
+    step = 1 / nearest_half(min(axis.scale, max(Fraction(1), Fraction(finest))))
     return Axis.spaced(axis.size_in, Fraction(1), step, exact=True)
 
 

@@ -20,10 +20,12 @@ class Encoded(NamedTuple):
     Attributes:
         lr: (N, 1, H, W) float32, the image itself.
         features: (N, C, H, W), or None for a model that has none.
+        responses: what `SuperResolver.prepared` made of them, each (N, …, H, W); None where it was not asked to.
     """
 
     lr: Tensor
     features: Tensor | None = None
+    responses: tuple[Tensor, ...] | None = None
 
 
 @dataclass(frozen=True)
@@ -77,6 +79,10 @@ class SuperResolver(nn.Module, ABC):
     @abstractmethod
     def decode(self, encoded: Encoded, grid: Grid) -> Tensor:
         """(N, 1, H', W') float32 on the in-plane axes of `grid`, whose input size is that of `encoded`."""
+
+    def prepared(self, encoded: Encoded) -> Encoded:
+        """`encoded` with what makes decoding quicker at any scale, for memory; by itself nothing does."""
+        return encoded
 
     def forward(self, lr: Tensor, grid: Grid) -> Tensor:
         """`encode` and `decode` in one, for patches and tiles."""

@@ -134,7 +134,7 @@ class Live:
 
         Args:
             view: the part of the input that is looked at.
-            moving: at a nearby small fraction, without the model's last step; else exactly.
+            moving: at the nearest half, without the model's last step; else exactly.
             finest: screen pixels to an input pixel: a moving picture need not be finer than they are.
             difference: also the result less the bicubic interpolation of the input, in the scan's unit.
 

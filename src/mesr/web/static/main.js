@@ -23,6 +23,7 @@ const state = {
   target: { scale: "2" },
   model: "auto",
   presets: [],
+  place: null, // Where the cursor is on the image.
 };
 
 const viewer = new Viewer($("canvas"), $("handle"), {
@@ -41,6 +42,7 @@ const live = new Live({
     if (wish.k !== state.k) return;
     viewer.label = label(frame);
     viewer.setResult(frame, wish.k);
+    showPoint(state.place);
     document.body.dataset.shown = state.exact = frame.exact ? "exact" : "moving";
   },
   settled: () => (document.body.dataset.shown = state.exact),
@@ -265,6 +267,7 @@ function nudge(step) {
 
 function showPoint(place) {
   const { series, k } = state;
+  state.place = place;
   const [x, y] = place ?? [-1, -1];
   const inside = series && x >= 0 && y >= 0 && x < series.size[2] && y < series.size[1];
   const value = (picture, name, of) =>

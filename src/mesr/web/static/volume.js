@@ -55,6 +55,8 @@ export class VolumeView {
     }
     const viewer = new Niivue({
       backColor: [0, 0, 0, 1],
+      crosshairWidth: 0.25,
+      crosshairWidthUnit: "percent",
       crosshairColor: [0.91, 0.79, 0.42, 0.8],
       isRadiologicalConvention: true,
       multiplanarShowRender: SHOW_RENDER.ALWAYS,
