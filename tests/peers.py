@@ -16,7 +16,9 @@ from typing import Any
 
 from pydicom import Dataset, dcmread
 from pynetdicom import AE, evt
+from pynetdicom.transport import ThreadedAssociationServer
 
+from mesr.node.cstore import keep_answers
 from mesr.node.sockets import QuickSocket
 
 CT, MR = "1.2.840.10008.5.1.4.1.1.2", "1.2.840.10008.5.1.4.1.1.4"
@@ -74,15 +76,21 @@ def running(values: dict[str, Any]) -> Iterator[Any]:
 
 
 def send(
-    port: int, files: Sequence[Path], *, calling: str = "SENDER", called: str = "MESR", **associate: Any
+    port: int,
+    files: Sequence[Path],
+    *,
+    calling: str = "SENDER",
+    called: str = "MESR",
+    seconds: float = 10,
+    **associate: Any,
 ) -> list[int | None]:
-    """C-STORE the files in one association; the status of each, None where no answer came or there was no association."""
+    """C-STORE the files in one association; the status of each, None where no answer came in time."""
     ae = AE(ae_title=calling)
-    ae.connection_timeout = ae.acse_timeout = ae.dimse_timeout = 10
+    ae.connection_timeout = ae.acse_timeout = ae.dimse_timeout = seconds
     for sop_class in (CT, MR):
         for syntax in SYNTAXES:
             ae.add_requested_context(sop_class, syntax)
-    handlers: list[Any] = [(evt.EVT_CONN_OPEN, lambda event: QuickSocket.of(event.assoc))]
+    handlers: list[Any] = [(evt.EVT_CONN_OPEN, _opened)]
     association = ae.associate("127.0.0.1", port, ae_title=called, evt_handlers=handlers, **associate)
     if not association.is_established:
         return [None] * len(files)
@@ -94,6 +102,11 @@ def send(
             answers.append(None)
     association.release()
     return answers
+
+
+def _opened(event: Any) -> None:
+    QuickSocket.of(event.assoc)
+    keep_answers(event.assoc)
 
 
 class Pacs:
@@ -111,14 +124,19 @@ class Pacs:
         for sop_class in (CT, MR):
             ae.add_supported_context(sop_class)
         handlers: list[Any] = [(evt.EVT_C_STORE, self._take)]
-        self._server = ae.start_server(("127.0.0.1", port), block=False, evt_handlers=handlers)
-        self.port = int(self._server.server_address[1])  # type: ignore[union-attr]
+        server = ae.make_server(
+            ("127.0.0.1", port), evt_handlers=handlers, server_class=ThreadedAssociationServer
+        )
+        ae._servers.append(server)  # type: ignore[arg-type]
+        self._server: Any = server
+        self.port = int(server.server_address[1])
+        threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
 
     def __enter__(self) -> Pacs:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._server.shutdown()  # type: ignore[union-attr]
+        self._server.shutdown()
 
     def _take(self, event: Any) -> int:
         uid = str(event.request.AffectedSOPInstanceUID)

@@ -8,6 +8,7 @@ from typing import Any
 
 from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian
 from pynetdicom import AE, evt
+from pynetdicom.association import Association
 
 from ..io.dicom.frames import CLASSIC
 from ..io.dicom.identity import IMPLEMENTATION_CLASS_UID
@@ -26,6 +27,21 @@ _GENERAL_WARNINGS = (0x0001, 0x0107, 0x0116)
 def is_sent(status: int) -> bool:
     """Whether a C-STORE status says that the object is there: success or a warning (PS3.4 B.2.3, PS3.7 annex C)."""
     return status in (0x0000, DUPLICATE, *_GENERAL_WARNINGS) or status in _WARNINGS
+
+
+def keep_answers(association: Association) -> None:
+    """Let an association's own loop take no message, so that each answer reaches the request that waits for it.
+
+    pynetdicom pauses that loop for a request, but a request right behind another finds it still marked as paused while
+    it wakes up. The loop then takes the answer, and the request waits for it until its timeout. As a sender we are
+    asked nothing that the loop would have to serve.
+    """
+    take = association.dimse.get_msg
+
+    def waiting_only(block: bool = False) -> Any:
+        return take(block) if block else (None, None)
+
+    association.dimse.get_msg = waiting_only  # type: ignore[method-assign]
 
 
 class CStoreDestination:
@@ -48,6 +64,7 @@ class CStoreDestination:
             self._ae.add_requested_context(sop_class, [ExplicitVRLittleEndian, ImplicitVRLittleEndian])
 
     def _opened(self, event: Any) -> None:
+        keep_answers(event.assoc)
         # Without it a peer that stops in the midst of a PDU is waited for without end.
         QuickSocket.of(event.assoc).connection.settimeout(self._config.timeout_seconds)
 

@@ -47,13 +47,17 @@ class BoundedServer(ThreadedAssociationServer):
     object_bytes: int
     idle_seconds: float
     on_refused: Callable[[], None]
+    _open: list[socket.socket]
 
     def verify_request(self, request: Any, client_address: Any) -> bool:
         """Whether there is room; beyond the associations a few more are heard, to be rejected in due form."""
-        room = len(self.active_associations) < self.ae.maximum_associations + NODE_CONNECTIONS
-        if not room:
+        # By sockets and not by threads, which begin a moment after their connection.
+        self._open = [one for one in self._open if one.fileno() != -1]
+        if len(self._open) >= self.ae.maximum_associations + NODE_CONNECTIONS:
             self.on_refused()
-        return room
+            return False
+        self._open.append(request)
+        return True
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """A connection that broke before it was an association; the default prints a traceback."""
@@ -94,6 +98,7 @@ def listen(
     assert isinstance(server, BoundedServer)
     server.RequestHandlerClass = _Handler
     server.object_bytes, server.idle_seconds, server.on_refused = object_bytes, idle_seconds, on_refused
+    server._open = []
     ae._servers.append(server)
     threading.Thread(target=server.serve_forever, args=(0.1,), name="node-listen", daemon=True).start()
     return server
