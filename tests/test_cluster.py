@@ -154,8 +154,9 @@ def test_an_input_is_no_output(tmp_path: Path) -> None:
     assert (tmp_path / "two.npy").read_bytes() == before
 
 
+@pytest.mark.parametrize("run", ["first", "second"], ids=["by another worker", "by the next call"])
 def test_a_lost_worker_s_study_is_done_again_over_what_it_left(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    run: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Lost just after its result was renamed into place, before anything could be said of it."""
     dicom_series(tmp_path / "in", size=(2, 12, 10))
@@ -171,10 +172,9 @@ def test_a_lost_worker_s_study_is_done_again_over_what_it_left(
     half = out / f".0123456789ab.{place.name}"
     half.mkdir()
     (half / "00001.dcm").write_bytes(b"half")
-    for run in ("first", "second"):  # By another worker of the call, or by the next call.
-        (fate,) = from_json(Worker(_plan(out, run))(unit.to_row())["fates"])
-        assert fate.done
-        assert content(out) == before
+    (fate,) = from_json(Worker(_plan(out, run))(unit.to_row())["fates"])
+    assert fate.done
+    assert content(out) == before
 
 
 def test_what_lay_there_before_is_not_taken_for_a_lost_worker_s(

@@ -89,8 +89,8 @@ def upscale(
         bool,
         typer.Option(
             "--cluster",
-            help="Spread the studies over a Ray cluster: the one RAY_ADDRESS names or that runs here, else this "
-            "machine. The same command goes on where a stopped one was.",
+            help="Spread the studies over a Ray cluster: the one RAY_ADDRESS names, else this machine's "
+            "processors. The same command goes on where a stopped one was.",
         ),
     ] = False,
     dicomweb: Annotated[

@@ -1,7 +1,8 @@
 """Ray, and nothing but: joining a cluster, the pool of workers, rows out and rows back as they are done.
 
-Ray's own ports let anyone who reaches them run programs. A cluster that is started here, for this machine alone,
-listens on the loopback address, and has neither a dashboard nor usage statistics.
+Ray's own ports let anyone who reaches them run programs, unless it is told to ask for a token. A cluster that is started
+here, for this machine alone, listens on the loopback address, asks for a token of its own, and has neither a dashboard
+nor usage statistics.
 """
 
 from __future__ import annotations
@@ -10,6 +11,8 @@ import contextlib
 import importlib.util
 import logging
 import os
+import secrets
+import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -70,40 +73,44 @@ def require() -> None:
 
 @contextlib.contextmanager
 def joined() -> Iterator[None]:
-    """In a cluster: the one this program is in already, RAY_ADDRESS names or `ray start` made here; else a new one.
+    """In a cluster: the one this program is in already, or that RAY_ADDRESS names; else a new one.
 
-    A new one is of this machine alone and ends with the block.
+    A new one is of this machine alone and ends with the block. One that merely runs here is left alone: it may be
+    another user's.
 
     Raises:
         MissingExtra: Ray is not installed.
         MesrError: code `no-cluster`, RAY_ADDRESS names one that does not answer.
     """
     require()
+    if "ray" in sys.modules and sys.modules["ray"].is_initialized():
+        yield
+        return
+    address = os.environ.get("RAY_ADDRESS", "")
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     # What its core prints beside the log is for its developers.
     os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
-    if "RAY_ADDRESS" not in os.environ:
-        # Otherwise Ray makes of a loopback address one that others reach; it reads this when it is imported.
+    if not address:
+        # Ray reads this when it is imported. It would make of the loopback address one that others reach.
         os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")
+        # Who connects must know it. Without it Ray would keep one for good in the user's home.
+        os.environ.setdefault("RAY_AUTH_MODE", "token")
+        os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
     import ray
 
-    if ray.is_initialized():
-        yield
-        return
     quiet: dict[str, Any] = {
-        "log_to_driver": False,
-        "logging_level": logging.CRITICAL,
-        "configure_logging": False,
-    }
-    try:
-        ray.init(address="auto", **quiet)
-    except ConnectionError:
-        if "RAY_ADDRESS" in os.environ:
+        "log_to_driver": False, "logging_level": logging.CRITICAL, "configure_logging": False,
+    }  # fmt: skip
+    if address:
+        try:
+            ray.init(address=address, **quiet)
+        except (ConnectionError, ValueError):
             raise MesrError(
                 "no-cluster",
                 "The Ray cluster that RAY_ADDRESS names does not answer.",
                 "Start it with ray start --head, or unset RAY_ADDRESS to use this machine alone.",
             ) from None
+    else:
         ray.init(
             address="local",
             num_cpus=processors(),
