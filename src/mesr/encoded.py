@@ -27,7 +27,6 @@ from .models.contract import Encoded
 from .resample import fill_padding, resize, support
 from .volume import FloatImage, Slice, Unit
 
-
 MOST_PREPARED = 1 << 19
 """Input pixels up to which all is kept that makes decoding quicker (724²): about 1.3 kB a pixel."""
 
