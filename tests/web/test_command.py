@@ -10,7 +10,7 @@ import pytest
 from typer.testing import CliRunner
 
 from mesr.cli import app
-from mesr.errors import OutputError, UsageError
+from mesr.errors import UsageError
 from mesr.web import app as page
 from mesr.web.app import Service, create_app
 from mesr.web.server import address_of, bound, names_of, reaches_further, serve
@@ -59,6 +59,6 @@ def test_the_address_carries_the_token_where_no_server_sees_it() -> None:
 
 def test_a_certificate_that_is_none_is_told(tmp_path: Path) -> None:
     (tmp_path / "cert.pem").write_text("nothing")
-    with bound("127.0.0.1", 0) as opened, pytest.raises(OutputError) as caught:
+    with bound("127.0.0.1", 0) as opened, pytest.raises(UsageError) as caught:
         serve(create_app(Service()), opened, tmp_path / "cert.pem", tmp_path / "cert.pem")
     assert caught.value.code == "certificate"

@@ -171,7 +171,12 @@ class Worker:
             return None, Verdict("ignored", "no-rule")
         compute = Options(device=self._config.device, precision=self._config.precision)
         settings = job.Settings(
-            model=rule.model, force=True, keep_private=self._config.keep_private, compute=compute
+            model=rule.model,
+            # Every archive takes single-frame images, and not every one Enhanced objects.
+            format="dicom-classic",
+            force=True,
+            keep_private=self._config.keep_private,
+            compute=compute,
         )
         found = job.discover([folder])
         out = self._spool.results / result_name(entry)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import uvicorn
 
-from ..errors import OutputError, UsageError
+from ..errors import UsageError
 from .security import Guard, is_loopback
 
 EVERYWHERE = ("0.0.0.0", "::")
@@ -73,7 +73,7 @@ def serve(
         certificate, key: PEM files, for TLS.
 
     Raises:
-        OutputError: code `certificate`, one of them cannot be used.
+        UsageError: code `certificate`, one of them cannot be used.
     """
     config = uvicorn.Config(
         app,
@@ -92,5 +92,5 @@ def serve(
     try:
         config.load()
     except OSError:
-        raise OutputError("certificate", "The certificate or its key cannot be used.") from None
+        raise UsageError("certificate", "The certificate or its key cannot be used.") from None
     uvicorn.Server(config).run(sockets=[opened])
