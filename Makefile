@@ -1,4 +1,5 @@
 # make demo   sets up .venv if needed and super-resolves a real CT
+# make web    brings the viewer of `mesr web` by npm
 # make test   the same set-up with the tools, then lint, types, tests
 # make release  what a release is checked by (RELEASING.md)
 #
@@ -12,10 +13,18 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/pip install --disable-pip-version-check --quiet -c constraints.txt
 
-.PHONY: demo test lint types unit docs release clean
+VIEWER := src/mesr/web/static/vendor/niivue/index.js
+
+.PHONY: demo web test lint types unit docs release clean
 
 demo: $(VENV)/installed
 	$(BIN)/mesr demo
+
+web: $(VIEWER)
+
+$(VIEWER): web/package.json web/package-lock.json web/vendor.mjs
+	npm ci --prefix web --ignore-scripts --no-audit --no-fund --silent
+	node web/vendor.mjs
 
 test: lint types unit
 
@@ -32,7 +41,7 @@ unit: $(VENV)/tools
 docs: $(VENV)/tools
 	$(BIN)/mkdocs build --strict
 
-release: $(VENV)/tools
+release: $(VENV)/tools $(VIEWER)
 	$(PIP) -e '.[release]'
 	$(BIN)/python scripts/release.py
 
@@ -53,4 +62,4 @@ $(VENV)/tools: $(VENV)/torch pyproject.toml
 	touch $@ $(VENV)/installed
 
 clean:
-	rm -rf $(VENV) dist site .pytest_cache .mypy_cache .ruff_cache
+	rm -rf $(VENV) web/node_modules $(dir $(VIEWER)) dist site .pytest_cache .mypy_cache .ruff_cache

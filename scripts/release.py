@@ -26,6 +26,9 @@ NEEDED = (
     "mesr/weights/mesr-lite-1.md",
     "mesr/kernels/winograd.c",
     "mesr/py.typed",
+    "mesr/web/static/index.html",
+    "mesr/web/static/vendor/niivue/index.js",
+    "mesr/web/static/vendor/niivue/LICENCES.txt",
 )
 """What a wheel without would be broken, beside the modules."""
 MOST_MEGABYTES = 30

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import importlib.util
+import logging
 import os
 import shutil
+import threading
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from pydicom import config as pydicom_config
 
 _SHARED = Path(__file__).resolve().parents[2] / "shared"
 
@@ -36,3 +41,29 @@ def shared_data() -> Path:
 @pytest.fixture(name="shared_data")
 def _shared_data() -> Path:
     return shared_data()
+
+
+@pytest.fixture(name="node_libraries")
+def _node_libraries() -> Iterator[None]:
+    """The libraries of the extra `[node]`, which a node quietens for its process, as they were before and after."""
+    require("pynetdicom", importlib.util.find_spec("pynetdicom") is not None)
+    from pynetdicom import _config
+
+    names = ("LOG_HANDLER_LEVEL", "LOG_REQUEST_IDENTIFIERS", "LOG_RESPONSE_IDENTIFIERS")
+    held = {name: getattr(_config, name) for name in names}
+    modes = pydicom_config.settings
+    reading, writing, hook = (
+        modes.reading_validation_mode,
+        modes.writing_validation_mode,
+        threading.excepthook,
+    )
+    loggers = [logging.getLogger(name) for name in ("pynetdicom", "pydicom")]
+    levels = [(one, one.level, one.propagate) for one in loggers]
+    yield
+    for name, value in held.items():
+        setattr(_config, name, value)
+    modes.reading_validation_mode, modes.writing_validation_mode = reading, writing
+    threading.excepthook = hook
+    for one, level, propagate in levels:
+        one.setLevel(level)
+        one.propagate = propagate

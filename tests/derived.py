@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import subprocess
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+from conftest import require_program
 from pydicom import Dataset, dcmread
 
 from mesr.geometry import Geometry
@@ -66,6 +69,28 @@ def corners(geometry: Geometry) -> np.ndarray:
     """(8, 3) LPS mm: the centres of the outermost voxels."""
     ends = [(0, n - 1) for n in geometry.size]
     return np.array([geometry.position(k, i, j) for k in ends[0] for i in ends[1] for j in ends[2]])
+
+
+def assert_same(written: Volume, folder: Path, step: float = 1.0) -> None:
+    """What is read from `folder` lies where `written` lies and differs by at most half a stored step."""
+    back = opened(sorted(folder.iterdir()))
+    assert back.geometry.size == written.geometry.size
+    assert np.abs(corners(back.geometry) - corners(written.geometry)).max() < 1e-3
+    assert (back.modality, back.unit) == (written.modality, written.unit)
+    for k in range(len(back.slices)):
+        ours, theirs = written.slices[k], back.slices[k]
+        assert np.abs(ours.values - theirs.values).max() <= 0.5001 * step
+        assert (ours.padding is None) == (theirs.padding is None)
+        if ours.padding is not None:
+            np.testing.assert_array_equal(ours.padding, theirs.padding)
+
+
+def dicom_errors(path: Path) -> Counter[str]:
+    """What dciodvfy finds wrong."""
+    done = subprocess.run(
+        [require_program("dciodvfy"), path], capture_output=True, text=True, errors="replace", check=False
+    )
+    return Counter(line for line in (done.stdout + done.stderr).splitlines() if line.startswith("Error"))
 
 
 def _along(values: np.ndarray, axis: Axis) -> np.ndarray:

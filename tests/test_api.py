@@ -44,6 +44,21 @@ def test_torch_is_not_imported_before_it_is_needed(module: str) -> None:
     assert done.stdout.strip() == "[]"
 
 
+def test_upscaling_from_the_command_line_imports_nothing_of_the_extras(tmp_path: Path) -> None:
+    dicom_series(tmp_path / "in", size=(1, 12, 10))
+    code = (
+        "import sys; sys.argv[1:] = ['upscale', 'in', '-o', 'out', '--scale', '2', '--model', 'sinc']\n"
+        "import mesr.cli\n"
+        "try: mesr.cli.main()\n"
+        "except SystemExit as end: assert not end.code, end.code\n"
+        "extras = ('fastapi', 'starlette', 'uvicorn', 'python_multipart', 'pynetdicom', 'ray', 'highdicom', 'onnx', 'mesr.web')\n"
+        "print([name for name in extras if name in sys.modules], file=sys.stderr)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True)
+    assert done.stderr.strip() == "[]", done.stderr
+    assert list((tmp_path / "out").rglob("*.dcm"))
+
+
 def test_three_lines_take_a_scan_from_file_to_file(tmp_path: Path) -> None:
     scan = dicom_series(tmp_path / "in", size=(3, 12, 10))
     sr = mesr.upscale(mesr.read(tmp_path / "in"), scale=2.5, model="sinc")

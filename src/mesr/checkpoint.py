@@ -78,6 +78,11 @@ class Run:
     def checkpoint(self) -> Path:
         return self.out / CHECKPOINT
 
+    @property
+    def weights(self) -> Path:
+        """The weights file that the run ends in."""
+        return self.out / f"{self.config.name}.safetensors"
+
     def save(self) -> None:
         """Write the checkpoint, atomically."""
         now = time.monotonic()

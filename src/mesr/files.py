@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import secrets
 import shutil
 import unicodedata
@@ -104,11 +105,11 @@ def atomic_path(path: Path, *, force: bool = False) -> Iterator[Path]:
     try:
         with _unwritable(path):
             yield temporary
-            _sync(temporary)
+            sync(temporary)
             if not force and path.exists():
                 check_target(path)
             temporary.replace(path)
-            _sync(path.parent)
+            sync(path.parent)
     finally:
         temporary.unlink(missing_ok=True)
 
@@ -130,13 +131,13 @@ def atomic_folder(path: Path, *, force: bool = False) -> Iterator[Path]:
             temporary.mkdir()
             yield temporary
             for file in temporary.rglob("*"):
-                _sync(file)
-            _sync(temporary)
+                sync(file)
+            sync(temporary)
             if path.exists():
                 check_target(path, force=force)
                 path.replace(aside)
             temporary.replace(path)
-            _sync(path.parent)
+            sync(path.parent)
     except BaseException:
         if aside.exists() and not path.exists():
             aside.replace(path)
@@ -160,13 +161,29 @@ def _unwritable(path: Path) -> Iterator[None]:
         ) from error
 
 
+def sweep(path: Path) -> None:
+    """Remove what killed writers left half done beside `path`; nobody may be writing it."""
+    ours = re.compile(rf"\.[0-9a-f]{{12}}\.(old\.)?{re.escape(path.name)}")
+    with _unwritable(path):
+        left = [one for one in path.parent.glob(".*") if ours.fullmatch(one.name)]
+        for one in left:
+            if one.is_dir() and not one.is_symlink():
+                shutil.rmtree(one, ignore_errors=True)
+            else:
+                one.unlink(missing_ok=True)
+
+
 def _beside(path: Path) -> Path:
     """A hidden name beside `path` that nothing has."""
     return path.with_name(f".{secrets.token_hex(6)}.{path.name}")
 
 
-def _sync(path: Path) -> None:
-    """Flush one file or folder to the disk."""
+def sync(path: Path) -> None:
+    """Flush one file, or a folder's list of names, to the disk.
+
+    Raises:
+        OSError: it cannot be.
+    """
     if path.is_dir() and os.name == "nt":
         return
     descriptor = os.open(path, os.O_RDONLY)

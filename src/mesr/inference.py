@@ -59,6 +59,15 @@ class Tile(NamedTuple):
     axis: Axis
 
 
+def tile(axis: Axis, start: int, stop: int, halo: int | None) -> Tile:
+    """The output range start…stop of an axis and what computes it: `halo` input pixels more on both sides, or all."""
+    if halo is None:
+        return Tile(start, stop, 0, axis.size_in, axis.window(start, stop, 0, axis.size_in))
+    pixels = axis.nearest().pixel
+    low, high = max(0, int(pixels[start]) - halo), min(axis.size_in, int(pixels[stop - 1]) + 1 + halo)
+    return Tile(start, stop, low, high, axis.window(start, stop, low, high))
+
+
 def tiles(axis: Axis, size: int, halo: int) -> Iterator[Tile]:
     """Cut an axis into parts of about `size` input pixels, each seeing `halo` more on both sides."""
     pixels = axis.nearest().pixel
@@ -173,11 +182,23 @@ class ComputedSlices:
         measured = values if padding is None else fill_padding(values, padding)
         result = self._upscaler.compute(measured)
         residual = consistency(measured, result, grid, padding)
-        if padding is None:
-            return Slice(result, None, residual)
-        mask = resize_mask(padding, grid.rows, grid.columns)
-        held = values[grid.rows.nearest().pixel][:, grid.columns.nearest().pixel]
-        return Slice(np.where(mask, held, result), mask, residual)
+        return padded_again(result, values, padding, grid.rows, grid.columns)._replace(residual=residual)
+
+
+def padded_again(
+    result: FloatImage, values: FloatImage, padding: Mask | None, rows: Axis, columns: Axis
+) -> Slice:
+    """A computed image with what was padding put back by the nearest rule.
+
+    Args:
+        result: (H', W') on the axes, computed without the padding.
+        values, padding: (H, W), the input.
+    """
+    if padding is None:
+        return Slice(result)
+    mask = resize_mask(padding, rows, columns)
+    held = values[rows.nearest().pixel][:, columns.nearest().pixel]
+    return Slice(np.where(mask, held, result), mask)
 
 
 def consistency(

@@ -10,7 +10,7 @@ import functools
 import math
 import os
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
@@ -23,8 +23,9 @@ from .geometry import Geometry
 from .grid import Target
 from .inference import Options
 from .io import Found, Item, Refused
-from .io.formats import WRITTEN_BY_SUFFIX, suffix_of
-from .upscaling import apply
+from .io.formats import WRITTEN_BY_SUFFIX, chosen, suffix_of
+from .models import weights
+from .upscaling import Loader, apply
 from .volume import Derivation, Note, Slice, Slices, Unit, Volume
 
 Status = Literal["done", "refused", "failed"]
@@ -46,6 +47,8 @@ class Settings:
         keep_private: keep a DICOM source's private attributes.
         preview: draw a picture of before and after beside each result.
         compute: device, precision, tiles.
+        load: gives the weights of a name; a door that does many studies in one process remembers them.
+        difference: write a map of what each DICOM result adds to plain interpolation beside it.
     """
 
     model: str = "auto"
@@ -55,6 +58,8 @@ class Settings:
     keep_private: bool = False
     preview: bool = False
     compute: Options = field(default_factory=Options)
+    load: Loader = weights.load
+    difference: bool = False
 
 
 @dataclass(frozen=True)
@@ -74,6 +79,7 @@ class Outcome:
         residual: the largest |shrunk result − input|, in `unit`; None where nothing was computed.
         before, after: geometry of input and result.
         derivation: model, weights id, requested text, exact grid, precision.
+        difference: the map, where one was asked for and written.
     """
 
     id: str
@@ -92,6 +98,7 @@ class Outcome:
     after: Geometry | None = None
     derivation: Derivation | None = None
     error: MesrError | None = None
+    difference: Path | None = None
 
 
 class Inputs:
@@ -157,7 +164,7 @@ def discover(paths: Sequence[Path], out: Path | None = None) -> Found:
 
 
 def planned(found: Found, out: Path, settings: Settings = Settings()) -> list[tuple[Path, ...]]:
-    """Where each item's result goes, and behind it where its preview goes if one is asked for.
+    """Where each item's result goes, and behind it where its preview and difference map go if they are asked for.
 
     Raises:
         UsageError: code `needs-folder`, `out` names a file and there are several studies; code `format`.
@@ -233,14 +240,18 @@ def refused(one: Refused) -> Outcome:
 def exit_code(outcomes: Sequence[Outcome]) -> int:
     """0 all done, 1 a bug of ours, 2 nothing done because what was asked for makes no sense, 3 all refused,
     4 some refused."""
-    bad = [outcome for outcome in outcomes if outcome.status != "done"]
-    if any(outcome.status == "failed" for outcome in bad):
-        return 1
-    if not bad:
-        return 0
-    if len(bad) < len(outcomes):
+    return joint_exit_code(outcome.error.exit_code if outcome.error else 0 for outcome in outcomes)
+
+
+def joint_exit_code(alone: Iterable[int]) -> int:
+    """`exit_code` from what each study alone would end with."""
+    codes = list(alone)
+    bad = [code for code in codes if code != 0]
+    if InternalError.exit_code in bad:
+        return InternalError.exit_code
+    if bad and len(bad) < len(codes):
         return 4
-    return max(outcome.error.exit_code for outcome in bad if outcome.error is not None)
+    return max(bad, default=0)
 
 
 def _done(
@@ -252,12 +263,19 @@ def _done(
     on_slice: OnSlice | None,
 ) -> Outcome:
     started = time.perf_counter()
-    volume = series.open()
+    if settings.difference:
+        _check_difference(series, out, settings)
+    source = volume = series.open()
     reading = _Watched(volume.slices)
     with Ahead(reading) as sources:
         volume = replace(volume, slices=sources)
         result = apply(
-            volume, target, model=settings.model, modality=settings.modality, options=settings.compute
+            volume,
+            target,
+            model=settings.model,
+            modality=settings.modality,
+            options=settings.compute,
+            load=settings.load,
         )
         computing = _Watched(result.slices)
         large = 4 * math.prod(result.geometry.size[1:]) > LARGE_SLICE
@@ -284,6 +302,10 @@ def _done(
             if settings.preview:
                 preview, told = _preview(volume, result, out, settings.force)
                 notes += told
+            difference = None
+            if settings.difference:
+                difference, told = _difference(source, result, written.paths, out, target, settings)
+                notes += told
     return replace(
         outcome,
         status="done",
@@ -298,14 +320,47 @@ def _done(
         before=volume.geometry,
         after=result.geometry,
         derivation=result.derivation,
+        difference=difference,
     )
+
+
+def _check_difference(series: Item, out: Path, settings: Settings) -> None:
+    """Refuse a difference map that could not be written, before anything is computed."""
+    from .difference import check
+
+    format, _, _ = chosen(out, series.format, settings.format)
+    check(format, _beside(out, "difference.dcm"), force=settings.force)
+
+
+def _difference(
+    source: Volume, result: Volume, files: Sequence[Path], out: Path, target: Target, settings: Settings
+) -> tuple[Path | None, list[Note]]:
+    """The map beside the result. That it cannot be written takes nothing from the result."""
+    from .difference import write_difference
+
+    path = _beside(out, "difference.dcm")
+    assert result.derivation is not None
+    try:
+        write_difference(
+            source,
+            files,
+            path,
+            target,
+            result.derivation,
+            modality=settings.modality,
+            options=settings.compute,
+            force=settings.force,
+        )
+    except MesrError as error:
+        return None, [Note("no-difference", f"The difference map could not be written: {error.sentence}")]
+    return path, []
 
 
 def _preview(volume: Volume, result: Volume, out: Path, force: bool) -> tuple[Path | None, list[Note]]:
     """The picture beside the result. That it cannot be drawn takes nothing from the result."""
     from .picture import before_after
 
-    path = _preview_path(out)
+    path = _beside(out, "preview.png")
     try:
         before_after(volume, result, path, force=force)
     except MesrError as error:
@@ -314,14 +369,17 @@ def _preview(volume: Volume, result: Volume, out: Path, force: bool) -> tuple[Pa
 
 
 def _written(out: Path, settings: Settings) -> tuple[Path, ...]:
-    """What is made for a study: the result, and the preview if one is asked for."""
-    return (out, _preview_path(out)) if settings.preview else (out,)
+    """What is made for a study: the result, and beside it the preview and the map that are asked for."""
+    preview = [_beside(out, "preview.png")] if settings.preview else []
+    difference = [_beside(out, "difference.dcm")] if settings.difference else []
+    return (out, *preview, *difference)
 
 
-def _preview_path(out: Path) -> Path:
+def _beside(out: Path, ending: str) -> Path:
+    """The name of the result with another ending in place of its format's."""
     suffix = suffix_of(out)
     stem = out.name.removesuffix(suffix) if suffix in WRITTEN_BY_SUFFIX else out.name
-    return out.with_name(f"{stem}.preview.png")
+    return out.with_name(f"{stem}.{ending}")
 
 
 class _Watched:

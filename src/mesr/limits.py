@@ -49,5 +49,61 @@ MAX_SPACING_MM = 100.0
 MAX_SCALE = 32.0
 """Magnification along one axis."""
 
+MAX_LIST_BYTES = 64 << 20
+"""Bytes of a list of inputs."""
+
+STUDY_ATTEMPTS = 3
+"""Workers of a cluster that a study may cost in one call."""
+
+MAX_ANSWER_BYTES = 64 << 20
+MAX_SERIES = 1_000_000
+MAX_FETCHED_BYTES = 1 << 35
+HTTP_SECONDS = 60.0
+HTTP_ATTEMPTS = 3
+"""Of a DICOMweb server: one answer to a query, series of all its answers, one series fetched; and how long it may say
+nothing, and how often it is asked before it is given up."""
+
 MAX_TEXT = 64
 """Characters of a header's free text that are ever shown or logged."""
+
+MAX_UPLOAD_BYTES = 4 << 30
+MAX_UPLOAD_FILES = 20_000
+"""Bytes and files of one study that is sent to the page."""
+
+MAX_REQUEST_BYTES = 1 << 16
+"""Bytes of any other request to the page."""
+
+MAX_STUDIES = 8
+"""Studies the page holds; the one unused the longest goes for another."""
+
+STUDY_SECONDS = 4 * 3600.0
+"""How long the page holds a study that nobody asks about."""
+
+MAX_PAGE_VOXELS = 1 << 31
+"""Voxels in a result that the page computes."""
+
+MAX_PAGE_PIXELS = 1 << 24
+"""Pixels of one slice, or of a part of one, that are sent to the page (4,096 squared)."""
+
+MAX_SHOWN_VOXELS = 1 << 27
+"""Voxels of a volume that is shown as one in a browser, whose graphics memory holds it."""
+
+MAX_FEATURE_BYTES = 1 << 30
+"""Features of slices that are kept for the page."""
+
+NODE_ASSOCIATIONS = 8
+NODE_CONNECTIONS = 32
+"""Associations the DICOM node holds by default, and the connections beyond them that it answers with a rejection
+rather than not at all."""
+
+NODE_IDLE_SECONDS = 30.0
+NODE_REQUEST_SECONDS = 5.0
+"""How long a peer of the node may be silent by default, or take for one PDU; and how long it may take to ask for
+an association, its TLS handshake included."""
+
+NODE_OBJECT_MIB = 512
+NODE_PDU_BYTES = 1 << 20
+"""MiB of one object sent to the node, by default, and bytes of one PDU (PS3.8 9.3)."""
+
+NODE_CONFIG_BYTES = 1 << 20
+"""Bytes of `node.yaml`."""

@@ -86,7 +86,12 @@ def write(
     Raises:
         OutputError: it exists and `force` is not set, or it cannot be written.
     """
-    text = json.dumps(document(outcomes, notes, status), indent=1, ensure_ascii=False)
+    save(path, document(outcomes, notes, status), force=force)
+
+
+def save(path: Path, document: dict[str, Any], *, force: bool = False) -> None:
+    """`write` for a report that is put together already."""
+    text = json.dumps(document, indent=1, ensure_ascii=False)
     with atomic_path(path, force=force) as temporary:
         temporary.write_text(text + "\n", encoding="utf-8")
 
@@ -101,15 +106,21 @@ def document(
         notes: of the discovery.
         status: what the program ends with, where the run was interrupted; None where it follows from the outcomes.
     """
+    ended = exit_code(outcomes) if status is None else status
+    return assembled([study(outcome) for outcome in outcomes], notes, ended)
+
+
+def assembled(studies: list[dict[str, Any]], notes: Sequence[Note], status: int) -> dict[str, Any]:
+    """The report of studies that are plain values already (`study`)."""
     from torch import __version__ as torch_version
 
     return {
         "format": FORMAT,
         "versions": {"mesr": __version__, "torch": str(torch_version), "python": platform.python_version()},
         "finished": datetime.now(UTC).isoformat(timespec="seconds"),
-        "exit_code": exit_code(outcomes) if status is None else status,
+        "exit_code": status,
         "notes": _notes(notes),
-        "studies": [study(outcome) for outcome in outcomes],
+        "studies": studies,
     }
 
 

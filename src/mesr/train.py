@@ -1,8 +1,8 @@
 """Training, readable from top to bottom: batches, the critic's lessons, one loss, one optimiser, checkpoints.
 
 Imports only torch, numpy, safetensors and yaml, so that it runs on a bare GPU machine:
-`python -m mesr.train config.yaml key=value`. The command line gives it a progress bar; without one it
-prints plain lines.
+`python -m mesr.train config.yaml key=value`, or `torchrun --nproc-per-node 8 -m mesr.train …` for processes that share
+every batch (`parallel`). The command line gives it a progress bar; without one it prints plain lines.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ import torch
 from torch import Tensor
 
 from . import config as configuration
+from . import parallel
 from .checkpoint import Run, begin, made_folder
 from .data import Batch, TrainingSlice, load_slices, read_manifest, reference_pair
 from .errors import MesrError, UsageError
@@ -43,8 +44,11 @@ CRITIC_SEED = 1 << 32
 """Added to the seed for the critic's batches, which are others than the generator's."""
 
 
+@parallel.joined()
 def train(config: TrainConfig, report: Reporter | None = None) -> Path:
     """Run or resume a training and give the path of the weights file.
+
+    Of several processes each learns from its share of the batch, and the first alone judges, reports and saves.
 
     The checkpoint holds weights, average, critic, optimisers' states and step; batches are functions of seed
     and step. A run killed at any moment repeats the steps since its last checkpoint exactly.
@@ -58,6 +62,7 @@ def train(config: TrainConfig, report: Reporter | None = None) -> Path:
     """
     check(config)
     report = report or plain_lines()
+    rank, _ = parallel.place()
     if config.threads:
         torch.set_num_threads(config.threads)
     torch.manual_seed(config.sampling.seed)
@@ -79,27 +84,31 @@ def train(config: TrainConfig, report: Reporter | None = None) -> Path:
     model = build({"name": config.model.name, "args": config.model.args})
     origin = begin(model, config.start, out)
     model.to(device).train()
+    parallel.check(config.sampling.batch, model, device)
+    network = parallel.wrapped(model)
     optimiser = make_optimiser(model, config.optimiser)
     bf16 = use_bf16(config.precision, device)
     loss_of, adversary = objective(config, device, bf16)
     run = Run(model, optimiser, out, config, adversary, origin)
     run.resume()
-    logs = Logs(out, run.step, config.steps)
+    parallel.check_same(run.step)
+    logs = Logs(out, run.step, config.steps) if rank == 0 else None
 
     def upscaled(batch: Batch) -> Tensor:
         with torch.autocast(device.type, torch.bfloat16, enabled=bf16):
-            sr: Tensor = model(batch.lr, batch.grid)
+            sr: Tensor = network(batch.lr, batch.grid)
         return sr.float()
 
     def drawn(step: int) -> tuple[Batch, list[Batch]]:
-        """The generator's batch of a step, and the critic's."""
+        """This process's share of the generator's batch of a step, and of the critic's."""
         turns = config.critic.steps if loss_of.weight("adversarial", step) > 0 else 0
-        return sampler.batch(step), [critic_sampler.batch(step * turns + turn) for turn in range(turns)]
+        lessons = [critic_sampler.batch(step * turns + turn) for turn in range(turns)]
+        return parallel.share(sampler.batch(step)), [parallel.share(one) for one in lessons]
 
     with stop_on_signals() as stopping, ThreadPoolExecutor(1) as ahead:
         upcoming = ahead.submit(drawn, run.step)
         clock = Clock(run.step, config.steps)
-        while run.step < config.steps and not stopping():
+        while run.step < config.steps and not parallel.anywhere(stopping()):
             batch, lessons = upcoming.result()
             batch, lessons = on(device, batch), [on(device, one) for one in lessons]
             upcoming = ahead.submit(drawn, run.step + 1)
@@ -115,24 +124,29 @@ def train(config: TrainConfig, report: Reporter | None = None) -> Path:
             optimiser.zero_grad(set_to_none=True)
             loss.backward()  # type: ignore[no-untyped-call]
             steepness = torch.nn.utils.clip_grad_norm_(model.parameters(), config.optimiser.clip)
-            value = loss.item()
-            refuse_divergence(run.step, value, steepness.item())
+            values = parallel.average({"loss": loss.item()} | {key: one.item() for key, one in seen.items()})
+            refuse_divergence(run.step, values["loss"], steepness.item())
             optimiser.step()
             run.advance()
+            if logs is None:
+                continue
             scores = None
             if held_out and (run.step % config.validation.every == 0 or run.step == config.steps):
                 with run.averaged():
                     scores = validate(model, held_out, config, device, bf16)
-            values = {"loss": value} | {key: one.item() for key, one in seen.items()}
             logs.write(run.step, values, optimiser.param_groups[0]["lr"], scores)
-            report(Progress(run.step, config.steps, value, clock.left(run.step), scores))
+            report(Progress(run.step, config.steps, values["loss"], clock.left(run.step), scores))
             if clock.minutes_since_checkpoint() >= config.checkpoint_minutes:
                 run.save()
                 clock.checkpointed()
-    run.save()
+    if rank == 0:
+        run.save()
     if run.step < config.steps:
         raise KeyboardInterrupt
-    return export(run, read_manifest(root))
+    if rank == 0:
+        export(run, read_manifest(root))
+    parallel.wait()
+    return run.weights
 
 
 def objective(config: TrainConfig, device: torch.device, bf16: bool) -> tuple[Compound, Adversary | None]:
@@ -194,14 +208,12 @@ def validate(
     return {key: sum(values) / len(values) for key, values in sorted(scores.items())}
 
 
-def export(run: Run, manifest: Mapping[str, Any]) -> Path:
-    """The averaged weights as a weights file that says how they came to be."""
+def export(run: Run, manifest: Mapping[str, Any]) -> None:
+    """Write the averaged weights as a weights file that says how they came to be."""
     config = run.config
-    path = run.out / f"{config.name}.safetensors"
     spec = {"name": config.model.name, "args": dict(config.model.args)}
     told = about(config, manifest, run.step, run.seconds, run.origin)
-    weights_files.save(path, config.name, spec, run.average, told, force=True)
-    return path
+    weights_files.save(run.weights, config.name, spec, run.average, told, force=True)
 
 
 @contextmanager
@@ -242,13 +254,17 @@ def _slices(root: Path, split: str, config: TrainConfig, every_site: bool = Fals
 
 def main(arguments: list[str]) -> None:
     """`python -m mesr.train config.yaml key=value`: the bare door, for machines without the command line."""
+    first = parallel.first()
     try:
-        print(train(configuration.load(TrainConfig, Path(arguments[0]), arguments[1:])))
+        path = train(configuration.load(TrainConfig, Path(arguments[0]), arguments[1:]))
+        if first:
+            print(path)
     except MesrError as error:
         print(error, file=sys.stderr)
         sys.exit(error.exit_code)
     except KeyboardInterrupt:
-        print("Stopped; the same command goes on from the checkpoint.", file=sys.stderr)
+        if first:
+            print("Stopped; the same command goes on from the checkpoint.", file=sys.stderr)
         sys.exit(128 + signal.SIGINT)
 
 

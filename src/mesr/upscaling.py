@@ -6,7 +6,7 @@ Every door ends here. Whatever was decided for the user is told in the result's 
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
@@ -20,6 +20,7 @@ from .models.weights import Card
 from .volume import Note, Volume
 
 Loaded = tuple[SuperResolver, Card]
+Loader = Callable[[str], Loaded]
 PREFERRED = ("mesr-1", "mesr-lite-1")
 """Shipped weights in the order `auto` takes them."""
 
@@ -78,8 +79,13 @@ def apply(
     model: str | os.PathLike[str] | Loaded = "auto",
     modality: str | None = None,
     options: Options = Options(),  # noqa: B008
+    load: Loader = weights.load,
 ) -> Volume:
-    """`upscale` for a target that is made already. Arguments and errors as there."""
+    """`upscale` for a target that is made already. Arguments and errors as there.
+
+    Args:
+        load: gives the weights of a name; one that remembers them saves reading them for every volume.
+    """
     geometry = volume.geometry
     grid = target.grid(geometry.size, geometry.spacing if geometry.known else None)
     shrinks = max(grid.rows.step, grid.columns.step) > 1
@@ -87,12 +93,12 @@ def apply(
     if isinstance(model, tuple):
         loaded = model
     elif os.fspath(model) != "auto":
-        loaded = weights.load(os.fspath(model))
+        loaded = load(os.fspath(model))
     needed = loaded[0].parameter_count > 0 if loaded else not shrinks
     volume = identified(volume, modality, needed=needed)
     if loaded is None:
-        name, reasons = chosen(volume, shrinks)
-        loaded = weights.load(name)
+        name, reasons = chosen(volume, shrinks, load)
+        loaded = load(name)
         volume = replace(volume, notes=(*volume.notes, *reasons))
     card = loaded[1]
     warnings = range_notes(volume, grid, card)
@@ -100,7 +106,9 @@ def apply(
     return replace(result, notes=(*result.notes, *warnings))
 
 
-def chosen(volume: Volume, shrinks: bool = False) -> tuple[str, tuple[Note, ...]]:
+def chosen(
+    volume: Volume, shrinks: bool = False, load: Loader = weights.load
+) -> tuple[str, tuple[Note, ...]]:
     """What `auto` takes for a volume of known modality, and why, where that is not plain.
 
     CT gets the best shipped weights. MR gets the best whose card lists MR, else the windowed sinc. A result
@@ -115,7 +123,7 @@ def chosen(volume: Volume, shrinks: bool = False) -> tuple[str, tuple[Note, ...]
     there = weights.shipped()
     names = [name for name in PREFERRED if name in there]
     if volume.modality == "MR":
-        names = [name for name in names if "MR" in weights.load(name)[1].modalities]
+        names = [name for name in names if "MR" in load(name)[1].modalities]
         if not names:
             text = (
                 "No shipped network was trained on MR; the windowed sinc was taken, which restores no detail."

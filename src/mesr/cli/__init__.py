@@ -21,10 +21,12 @@ from .console import debugging, out
 from .demo import demo
 from .export import export
 from .look import info, models
+from .node import node
 from .pairing import prepare_pairs
 from .reproduce import reproduce
 from .training import evaluate, prepare, train
 from .upscale import upscale
+from .web import web
 
 Levels = Literal["debug", "info", "warning", "error"]
 
@@ -38,7 +40,20 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (upscale, info, models, prepare, prepare_pairs, train, evaluate, reproduce, export, demo):
+for command in (
+    upscale,
+    info,
+    models,
+    prepare,
+    prepare_pairs,
+    train,
+    evaluate,
+    reproduce,
+    export,
+    web,
+    node,
+    demo,
+):
     app.command()(command)
 
 

@@ -20,10 +20,6 @@ Precisions = Literal["auto", "float32", "bf16"]
 
 @door
 def upscale(
-    inputs: Annotated[
-        list[Path],
-        typer.Argument(metavar="INPUT…", help="Files, folders or zips; every study in them is done."),
-    ],
     output: Annotated[
         Path,
         typer.Option(
@@ -33,6 +29,10 @@ def upscale(
             ".dcm; else a folder, in which each result has a file or folder of its own.",
         ),
     ],
+    inputs: Annotated[
+        list[Path] | None,
+        typer.Argument(metavar="INPUT…", help="Files, folders or zips; every study in them is done."),
+    ] = None,
     scale: Annotated[
         str | None, typer.Option(help="Magnification: 2.5, 5/2, or 1.3x2.2 for rows x columns.")
     ] = None,
@@ -58,10 +58,19 @@ def upscale(
     precision: Annotated[Precisions, typer.Option(help="Of the convolutions.")] = "auto",
     format: Annotated[
         str | None,
-        typer.Option(help="dicom, nifti, nrrd, mha, npy or png; without it the input's, or the name's."),
+        typer.Option(
+            help="dicom, dicom-classic (single-frame images of an Enhanced source), nifti, nrrd, mha, npy or png; without it the input's, or the name's."
+        ),
     ] = None,
     preview: Annotated[
         bool, typer.Option("--preview", help="Draw before and after beside each result (.preview.png).")
+    ] = False,
+    difference: Annotated[
+        bool,
+        typer.Option(
+            "--difference",
+            help="Write what a DICOM result adds to plain interpolation as a parametric map beside it (.difference.dcm).",
+        ),
     ] = False,
     report: Annotated[
         Path | None, typer.Option(help="Write what was done as JSON, without patient data.")
@@ -73,23 +82,70 @@ def upscale(
         bool,
         typer.Option("--keep-private", help="Keep private DICOM attributes, which may hold patient data."),
     ] = False,
+    list_file: Annotated[
+        Path | None, typer.Option("--list", metavar="FILE", help="More inputs, one a line of this file.")
+    ] = None,
+    cluster: Annotated[
+        bool,
+        typer.Option(
+            "--cluster",
+            help="Spread the studies over a Ray cluster: the one RAY_ADDRESS names, else this machine's "
+            "processors. The same command goes on where a stopped one was.",
+        ),
+    ] = False,
+    dicomweb: Annotated[
+        str | None,
+        typer.Option(
+            metavar="QUERY",
+            help="With --cluster: more inputs, the series that match a DICOMweb query, "
+            "https://…/studies?ModalitiesInStudy=CT.",
+        ),
+    ] = None,
+    workers: Annotated[
+        int | None, typer.Option(help="With --cluster: workers at most; else as many as there is room for.")
+    ] = None,
+    worker_cpus: Annotated[
+        int, typer.Option(help="With --cluster: processors, and threads, of each worker.")
+    ] = 1,
+    worker_gpus: Annotated[
+        float | None,
+        typer.Option(
+            help="With --cluster: GPUs of each worker, 0.5 for two that share one; else one if any."
+        ),
+    ] = None,
 ) -> None:
     """Super-resolve studies at any magnification. Research use only, not for diagnosis."""
+    from ..errors import UsageError
     from ..grid import Target
 
     target = Target.of(
         scale=scale, spacing=spacing, size=size, exact_spacing=exact_spacing, downsample=downsample
     )
+    if not cluster and (dicomweb, workers, worker_cpus, worker_gpus) != (None, None, 1, None):
+        raise UsageError("needs-cluster", "--dicomweb and the options of workers need --cluster.")
+    if not inputs and list_file is None and dicomweb is None:
+        raise UsageError(
+            "no-input", "No input was given.", "Name files, folders or zips, or a --list of them."
+        )
     # Only now what takes a second to import.
     from .. import job
     from .. import report as reports
     from ..inference import Options
+    from ..io.listing import listed
 
+    sources = [*(inputs or ()), *(listed(list_file) if list_file is not None else ())]
     compute = Options(device=device, precision=precision)
-    settings = job.Settings(model, modality, format, force, keep_private, preview, compute)
+    settings = job.Settings(
+        model, modality, format, force, keep_private, preview, compute, difference=difference
+    )
     if report is not None:
-        reports.check(report, inputs, force=force)
-    found = job.discover(inputs, output)
+        reports.check(report, [*sources, *([list_file] if list_file is not None else ())], force=force)
+    if cluster:
+        from .spread import spread
+
+        share = (workers, worker_cpus, worker_gpus)
+        spread(sources, dicomweb, target, output, settings, report, share)
+    found = job.discover(sources, output)
     bar = Bar()
     fates = job.run_all(found, target, output, settings, on_start=bar.start, on_slice=bar.slice)
     if report is not None:
@@ -136,6 +192,8 @@ def describe(outcome: Outcome) -> None:
         out.print(f"  shrunk again it differs from the input by at most {outcome.residual:.3g}{unit}")
     if outcome.preview is not None:
         out.print(f"  before and after: {shown(outcome.preview)}")
+    if outcome.difference is not None:
+        out.print(f"  difference from interpolation: {shown(outcome.difference)}")
     tell(outcome.notes)
 
 

@@ -13,7 +13,7 @@ from ..errors import OutputError, UsageError
 from ..files import atomic_folder, atomic_path, check_replaceable, counted
 from ..volume import Note, Volume
 from .discovery import Found, Item, Refused, discover, files_of, several
-from .formats import SUFFIX, WRITTEN_BY_SUFFIX, chosen, module, suffix_of
+from .formats import SUFFIX, WRITTEN_BY_SUFFIX, chosen, is_classic, module, suffix_of
 from .stored import Source
 
 __all__ = ["Found", "Item", "Refused", "Written", "discover", "output_path", "read", "write"]
@@ -95,13 +95,15 @@ def write(
 
     The rule: a path that ends in .nii, .nii.gz, .nrrd, .mha, .npy, .png or .dcm names the file of a result
     that is one file. Any other path names a folder: a DICOM series and a stack of PNG slices fill it with
-    their files, the other formats put one file `image.*` into it. A DICOM series or PNG stack of several
+    their files, the other formats put one file `image.*` into it. A classic DICOM series or PNG stack of several
     slices always is a folder. The format is the one asked for, else the suffix's, else the source's, else npy.
+    What comes from an Enhanced DICOM object becomes one such object, one file, unless classic images are asked for.
 
     Args:
         volume: as read or computed.
         path: where to.
-        format: `"dicom"`, `"nifti"`, `"nrrd"`, `"metaimage"`, `"npy"`, `"png"`, or a suffix without its dot.
+        format: `"dicom"`, `"nifti"`, `"nrrd"`, `"metaimage"`, `"npy"`, `"png"`, a suffix without its dot, or
+            `"dicom-classic"`, DICOM as single-frame images whatever the source is.
         force: replace what is there; never the input itself, nor a folder with other things in it.
         keep_private: keep a DICOM source's private attributes.
         on_slice: called with k after each slice.
@@ -114,12 +116,15 @@ def write(
     target = Path(path)
     kind, suffix, is_file = chosen(target, _format_of(volume), format)
     count = len(volume.slices)
-    if is_file and count > 1 and kind in ("dicom", "png"):
+    whole = kind == "dicom" and not is_classic(format) and _is_whole(volume)
+    if is_file and count > 1 and kind in ("dicom", "png") and not whole:
         raise UsageError(
             "needs-folder",
             f"A {suffix} file holds one slice, the volume has {count}.",
             "Name a folder, without that suffix.",
         )
+    if whole:
+        return _write_enhanced(volume, target, is_file, force, keep_private, on_slice)
     if kind == "dicom":
         return _write_dicom(volume, target, is_file, force, keep_private, on_slice)
     if kind == "png" and not is_file:
@@ -166,6 +171,33 @@ def _write_dicom(
         (file,) = series.glob("*.dcm")
         file.replace(temporary)
     return Written((target,), report.clipped, tuple(report.notes))
+
+
+def _write_enhanced(
+    volume: Volume,
+    target: Path,
+    is_file: bool,
+    force: bool,
+    keep_private: bool,
+    on_slice: Callable[[int], None] | None,
+) -> Written:
+    from .dicom.enhanced import write_enhanced
+
+    if is_file:
+        _refuse_input(volume, target)
+        report = write_enhanced(volume, target, force=force, keep_private=keep_private, on_slice=on_slice)
+        return Written((target,), report.clipped, report.notes)
+    _refuse_folder(volume, target, SUFFIX["dicom"], force)
+    with atomic_folder(target, force=force) as temporary:
+        file = temporary / "IM0001.dcm"
+        report = write_enhanced(volume, file, keep_private=keep_private, on_slice=on_slice)
+    return Written((target / file.name,), report.clipped, report.notes)
+
+
+def _is_whole(volume: Volume) -> bool:
+    from .dicom.enhanced import is_whole
+
+    return is_whole(volume)
 
 
 def _format_of(volume: Volume) -> str:

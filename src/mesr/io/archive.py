@@ -18,12 +18,12 @@ from pathlib import Path, PurePosixPath
 
 from ..errors import InputError, TooLarge, UnreadableInput, UnsupportedInput
 from ..limits import MAX_ZIP_BYTES, MAX_ZIP_ENTRIES, MAX_ZIP_RATIO
+from .formats import claimed
 
 _DIRECTORY_BYTES_PER_ENTRY = 160
 _CHUNK = 1 << 20
 _SMALL = 1 << 20
 """Entries up to this size may have any ratio: an empty slice shrinks a thousandfold."""
-_SUFFIXES = (".dcm", ".nii.gz", ".nii", ".nrrd", ".mha", ".npy", ".png")
 _RESERVED_BYTES = 1 << 28
 
 
@@ -131,7 +131,7 @@ def _wanted(entry: zipfile.ZipInfo) -> bool:
 def _extract(opened: zipfile.ZipFile, entries: list[zipfile.ZipInfo], folder: Path) -> Unpacked:
     result = Unpacked()
     for number, entry in enumerate(entries):
-        target = folder / f"{number:06d}{_suffix(entry.filename)}"
+        target = folder / f"{number:06d}{claimed(entry.filename)}"
         # zipfile stops at the declared size and checks the CRC, so a lying entry ends in BadZipFile.
         with opened.open(entry) as source, target.open("xb") as file:
             shutil.copyfileobj(source, file, _CHUNK)
@@ -142,11 +142,6 @@ def _extract(opened: zipfile.ZipFile, entries: list[zipfile.ZipInfo], folder: Pa
         else:
             result.files.append(target)
     return result
-
-
-def _suffix(name: str) -> str:
-    """A suffix that says the format; any other part of a name may be part of a patient's."""
-    return next((suffix for suffix in _SUFFIXES if name.lower().endswith(suffix)), "")
 
 
 def _damaged(archive: Path) -> UnreadableInput:

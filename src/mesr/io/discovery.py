@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Callable, Iterator, Sequence
+import tempfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -75,22 +76,28 @@ class Found:
 
     Attributes:
         files: every file that was looked at, used or not, but those inside a zip.
+        archives: the folder each zip was unpacked into, and the zip.
     """
 
     items: list[Item]
     refused: list[Refused]
     notes: list[Note]
     files: tuple[Path, ...] = field(default=(), repr=False)
+    archives: Mapping[Path, Path] = field(default_factory=dict, repr=False)
 
 
 @dataclass(frozen=True)
 class _File:
-    """A file to look at: where it is, its name within what the user named, and whether the user named it."""
+    """A file to look at: where it is, its name within what the user named, and whether the user named it.
+
+    One from a zip keeps the folder that was unpacked into, and says which zip.
+    """
 
     path: Path
     relative: Path
     explicit: bool
-    keep: object = None
+    keep: tempfile.TemporaryDirectory[str] | None = None
+    archive: Path | None = None
 
 
 def discover(paths: Sequence[Path]) -> Found:
@@ -118,7 +125,8 @@ def discover(paths: Sequence[Path]) -> Found:
         )
         found.refused.append(_refusal("", nothing))
     looked_at = tuple(file.path for file in files if file.keep is None)
-    return replace(found, items=_unique(found.items), files=looked_at)
+    archives = {Path(file.keep.name): file.archive for file in files if file.keep and file.archive}
+    return replace(found, items=_unique(found.items), files=looked_at, archives=archives)
 
 
 def _expanded(path: Path, refused: list[Refused]) -> Iterator[_File]:
@@ -136,7 +144,7 @@ def _expanded(path: Path, refused: list[Refused]) -> Iterator[_File]:
         unpacked = unpack(path, place)
         refused.extend(_refusal(f"{path.name}/{n}", error) for n, error in enumerate(unpacked.refused))
         for file in unpacked.files:
-            yield _File(file, Path(path.stem) / file.relative_to(place), False, private)
+            yield _File(file, Path(path.stem) / file.relative_to(place), False, private, path)
     elif path.is_file():
         yield _File(path, Path(path.name), True)
     else:

@@ -36,6 +36,7 @@ SUFFIX = {
     "dicom": ".dcm",
 }
 """What a file of each format is called unless the name says otherwise."""
+_CLASSIC = "dicom-classic"
 ALIASES = {suffix[1:]: (name, suffix) for suffix, name in WRITTEN_BY_SUFFIX.items()}
 LABELS = {
     "nifti": "NIfTI",
@@ -53,18 +54,28 @@ def suffix_of(path: Path) -> str:
     return ".nii.gz" if name.endswith(".nii.gz") else path.suffix.lower()
 
 
+def claimed(name: str) -> str:
+    """The suffix of a file's name that says its format, else nothing: any other part may be a patient's name."""
+    return next((suffix for suffix in WRITTEN_BY_SUFFIX if name.lower().endswith(suffix)), "")
+
+
+def is_classic(wanted: str | None) -> bool:
+    """Whether the format asked for is DICOM as single-frame images, also of an Enhanced source."""
+    return wanted is not None and wanted.lower().lstrip(".") == _CLASSIC
+
+
 def named(text: str) -> tuple[str, str]:
     """A format's name and the suffix to write, from what a user calls it: a name above or a suffix without dot.
 
     Raises:
         UsageError: code `format`.
     """
-    key = text.lower().lstrip(".")
+    key = "dicom" if is_classic(text) else text.lower().lstrip(".")
     if key in SUFFIX:
         return key, SUFFIX[key]
     if key in ALIASES:
         return ALIASES[key]
-    known = ", ".join((*SUFFIX, "nii", "mha"))
+    known = ", ".join((*SUFFIX, _CLASSIC, "nii", "mha"))
     raise UsageError("format", f"The format must be one of {known}; found {text[:20]!r}.")
 
 

@@ -20,10 +20,12 @@ class Encoded(NamedTuple):
     Attributes:
         lr: (N, 1, H, W) float32, the image itself.
         features: (N, C, H, W), or None for a model that has none.
+        responses: what `SuperResolver.prepared` made of them, each (N, …, H, W); None where it was not asked to.
     """
 
     lr: Tensor
     features: Tensor | None = None
+    responses: tuple[Tensor, ...] | None = None
 
 
 @dataclass(frozen=True)
@@ -63,10 +65,12 @@ class SuperResolver(nn.Module, ABC):
         scales: the scales it is defined for.
         receptive_field: how many input pixels around a source pixel decide an output pixel; None when all do,
             and the model is then never tiled.
+        finishes: whether `finish` changes anything; where it does, no part of a result is final by itself.
     """
 
     scales: Scales
     receptive_field: int | None
+    finishes: bool = False
 
     @abstractmethod
     def encode(self, lr: Tensor) -> Encoded:
@@ -75,6 +79,10 @@ class SuperResolver(nn.Module, ABC):
     @abstractmethod
     def decode(self, encoded: Encoded, grid: Grid) -> Tensor:
         """(N, 1, H', W') float32 on the in-plane axes of `grid`, whose input size is that of `encoded`."""
+
+    def prepared(self, encoded: Encoded) -> Encoded:
+        """`encoded` with what makes decoding quicker at any scale, for memory; by itself nothing does."""
+        return encoded
 
     def forward(self, lr: Tensor, grid: Grid) -> Tensor:
         """`encode` and `decode` in one, for patches and tiles."""

@@ -26,6 +26,7 @@ class SelfEnsemble(SuperResolver):
         self.network = network
         self.scales = network.scales
         self.receptive_field = network.receptive_field
+        self.finishes = network.finishes
 
     def encode(self, lr: Tensor) -> Encoded:
         """The image alone: each orientation has features of its own, which are made when it is decoded."""

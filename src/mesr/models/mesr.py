@@ -99,6 +99,7 @@ class Mesr(SuperResolver):
         self.receptive_field = 2 * blocks + 2 + reach(coordinates)
         self.skip = skip
         self.corrections = corrections
+        self.finishes = corrections > 0
         self.stem: nn.Module = (
             DifferenceConv(features)
             if stem == "difference"
@@ -115,9 +116,14 @@ class Mesr(SuperResolver):
         shallow: Tensor = self.stem(lr).contiguous(memory_format=torch.channels_last)
         return Encoded(lr, conv3x3(self.blocks(shallow), self.tail.weight, add=shallow))
 
+    def prepared(self, encoded: Encoded) -> Encoded:
+        """With the head's responses, four times the features: most of what a scale that is no small fraction costs."""
+        assert encoded.features is not None
+        return encoded._replace(responses=self.head.responses(encoded.features))
+
     def decode(self, encoded: Encoded, grid: Grid, form: Form | None = None) -> Tensor:
         assert encoded.features is not None
-        detail: Tensor = self.head(encoded.features, grid.rows, grid.columns, form)
+        detail: Tensor = self.head(encoded.features, grid.rows, grid.columns, form, encoded.responses)
         if self.skip == "none":
             return detail
         return detail + resize(encoded.lr, grid.rows, grid.columns, "bicubic")

@@ -83,8 +83,15 @@ class MetaHead(nn.Module):
         nn.init.uniform_(self.outer.weight, -changing, changing)
         nn.init.uniform_(self.outer.bias, -bound, bound)
 
-    def forward(self, features: Tensor, rows: Axis, columns: Axis, form: Form | None = None) -> Tensor:
-        """(N, C, H, W) → (N, 1, H', W') float32 by the cheapest exact form, or by `form`."""
+    def forward(
+        self,
+        features: Tensor,
+        rows: Axis,
+        columns: Axis,
+        form: Form | None = None,
+        made: tuple[Tensor, ...] | None = None,
+    ) -> Tensor:
+        """(N, C, H, W) → (N, 1, H', W') float32 by the cheapest exact form, or by `form`; `made` are its `responses`."""
         down, across = sources(rows, self.coordinates), sources(columns, self.coordinates)
         if form is None:
             form = self._cheapest(rows, columns, down, across)
@@ -101,8 +108,14 @@ class MetaHead(nn.Module):
 
                 return polyphase(kernels_of, features, rows, columns, down, across)
             first, second = self._halves(rows, columns, down.offset, across.offset)
-            answer = reassociated.trained if torch.is_grad_enabled() else reassociated.inferred
-            return answer(features, self.outer.weight, self.outer.bias, first, second, down, across)
+            last = self.outer.weight, self.outer.bias
+            if torch.is_grad_enabled():
+                return reassociated.trained(features, *last, first, second, down, across)
+            return reassociated.inferred(features, *last, first, second, down, across, made)
+
+    def responses(self, features: Tensor) -> tuple[Tensor, Tensor]:
+        """What the reassociated form makes of features whatever the scale: (N, hidden, H, W) and (N, 1, H, W)."""
+        return reassociated.responses(features, self.outer.weight, self.outer.bias)
 
     def _cheapest(self, rows: Axis, columns: Axis, down: Sources, across: Sources) -> Form:
         if torch.is_grad_enabled() and self.inner.weight.requires_grad:

@@ -45,7 +45,7 @@ def trained(
     """
     height, width = features.shape[2:]
     vertical, horizontal = _table(down, height), _table(across, width)
-    vectors, constants = (one.flatten(0, 1) for one in _by_pixel(*_responses(features, outer, bias)))
+    vectors, constants = (one.flatten(0, 1) for one in _by_pixel(*responses(features, outer, bias)))
     (_, per_row), (_, per_column) = vertical.shape, horizontal.shape
     hidden = torch.relu(first[vertical.ravel()][:, None] + second[horizontal.ravel()][None])
     hidden = hidden.view(height, per_row, width, per_column, -1).transpose(1, 2)
@@ -68,8 +68,12 @@ def inferred(
     second: Tensor,
     down: Sources,
     across: Sources,
+    made: tuple[Tensor, ...] | None = None,
 ) -> Tensor:
-    """Without gradients: a band of input rows at a time, whose hidden vectors are never stored. Arguments as `trained`'s."""
+    """Without gradients: a band of input rows at a time, whose hidden vectors are never stored.
+
+    Arguments as `trained`'s; `made` are the `responses` of all rows, where they were kept.
+    """
     batch, _, height, width = features.shape
     result = first.new_empty(batch, 1, len(down.pixel), len(across.pixel))
     multiply = _fused if products.suits(features, first) else _row_by_row
@@ -78,7 +82,11 @@ def inferred(
         bottom = min(height, top + rows)
         into = slice(*(int(np.searchsorted(down.pixel, edge)) for edge in (top, bottom)))
         if into.start < into.stop:
-            vectors, constants = _responses(features, outer, bias, top, bottom)
+            vectors, constants = (
+                responses(features, outer, bias, top, bottom)
+                if made is None
+                else (one[:, :, top:bottom] for one in made)
+            )
             multiply(
                 vectors, constants, first[into], second, down.pixel[into] - top, across, result[:, 0, into]
             )
@@ -120,7 +128,7 @@ def _row_by_row(
         into[:, q] = made.view(width * table.shape[1], -1)[into_columns].T
 
 
-def _responses(
+def responses(
     features: Tensor, outer: Tensor, bias: Tensor, top: int = 0, bottom: int | None = None
 ) -> tuple[Tensor, Tensor]:
     """What each hidden value (N, hidden, h, W), and the constant (N, 1, h, W), adds around rows top…bottom."""

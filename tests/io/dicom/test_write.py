@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import subprocess
-from collections import Counter
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import require_program
-from derived import corners, headers, magnified, opened
+from derived import assert_same, dicom_errors, headers, magnified, opened
 from pydicom import Dataset
 from pydicom.data import get_testdata_file
 from pydicom.uid import (
@@ -27,7 +24,7 @@ from volumes import volume as array_volume
 from mesr.errors import OutputError, UnreadableInput
 from mesr.io.dicom import discover
 from mesr.io.dicom.write import write_series
-from mesr.volume import ArraySlices, Volume
+from mesr.volume import ArraySlices
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 REAL = {
@@ -37,28 +34,6 @@ REAL = {
     "tilted": ("geometry/tilt-18.5", "1.7"),
     "MR": ("train/ReMIND-022-T2SPACE", "2.5"),
 }
-
-
-def assert_same(written: Volume, folder: Path, step: float = 1.0) -> None:
-    """What is read from `folder` lies where `written` lies and differs by at most half a stored step."""
-    back = opened(sorted(folder.iterdir()))
-    assert back.geometry.size == written.geometry.size
-    assert np.abs(corners(back.geometry) - corners(written.geometry)).max() < 1e-3
-    assert (back.modality, back.unit) == (written.modality, written.unit)
-    for k in range(len(back.slices)):
-        ours, theirs = written.slices[k], back.slices[k]
-        assert np.abs(ours.values - theirs.values).max() <= 0.5001 * step
-        assert (ours.padding is None) == (theirs.padding is None)
-        if ours.padding is not None:
-            np.testing.assert_array_equal(ours.padding, theirs.padding)
-
-
-def dicom_errors(path: Path) -> Counter[str]:
-    """What dciodvfy finds wrong."""
-    done = subprocess.run(
-        [require_program("dciodvfy"), path], capture_output=True, text=True, errors="replace", check=False
-    )
-    return Counter(line for line in (done.stdout + done.stderr).splitlines() if line.startswith("Error"))
 
 
 @pytest.mark.parametrize("modality", ["CT", "MR"])

@@ -81,13 +81,20 @@ class Carried(NamedTuple):
     drawn: bool
 
 
-def carry(header: Dataset, *, keep_private: bool, leave: frozenset[int] = frozenset()) -> Carried:
+def carry(
+    header: Dataset,
+    *,
+    keep_private: bool,
+    leave: frozenset[int] = frozenset(),
+    keep: frozenset[int] = frozenset(),
+) -> Carried:
     """Take over what stays true of `header`, which is not changed.
 
     Args:
-        header: of the source, in any encoding, without pixel data.
+        header: of the source, or one item of its functional groups, in any encoding, without pixel data.
         keep_private: also the private elements; they may hold the old geometry, and patient data.
         leave: further tags to leave out, unread.
+        keep: tags to take over that are left out otherwise, since here the stored numbers mean what they meant.
 
     Raises:
         UnreadableInput: code `damaged-header`; the patient's name or identifier cannot be taken over.
@@ -98,7 +105,7 @@ def carry(header: Dataset, *, keep_private: bool, leave: frozenset[int] = frozen
     encodings = character_set(header)
     for tag in header.keys():  # noqa: SIM118 - iterating a Dataset itself would decode every element
         drawn |= _is_drawn(tag)
-        if tag in leave or not _stays(tag, keep_private):
+        if tag in leave or not (tag in keep or _stays(tag, keep_private)):
             continue
         element = _sound(header, tag, keep_private, damaged, encodings)
         if element is not None:

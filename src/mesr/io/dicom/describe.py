@@ -11,7 +11,7 @@ from ...geometry import Geometry
 from ...volume import Derivation, Unit
 
 RESEARCH = "Research use only, not for diagnosis."
-_ST, _LO = 1024, 64
+LONGEST, _LO = 1024, 64
 """Characters of a short text and of a long string (PS3.5 table 6.2-1)."""
 
 
@@ -103,6 +103,6 @@ def _joined(parts: list[str]) -> str:
     """As many of the parts as fit, the first ones first."""
     text = ""
     for part in filter(None, parts):
-        room = _ST - len(text) - 1
+        room = LONGEST - len(text) - 1
         text = f"{text} {ascii_text(part, room)}" if room > 1 else text
     return text.strip()

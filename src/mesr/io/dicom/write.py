@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
-from pydicom import Dataset
 from pydicom.dataset import FileMetaDataset
 from pydicom.filewriter import dcmwrite
 from pydicom.uid import UID, ExplicitVRLittleEndian
@@ -18,11 +17,15 @@ from ...errors import OutputError
 from ...files import atomic_folder, check_target
 from ...volume import Note, Volume
 from .carry import as_written
-from .derive import Work, derive, referenced_series
+from .derive import derive
 from .encoding import Encoding, choose
 from .header import quiet
 from .identity import IMPLEMENTATION_CLASS_UID, identify
 from .series import DicomSeries
+from .statements import Work, referenced_series
+
+MAX_PIXEL_BYTES = 0xFFFFFFFE
+"""The longest pixel data that is not encapsulated (PS3.5 7.1.1)."""
 
 
 @dataclass(frozen=True)
@@ -69,14 +72,10 @@ def write_series(
         OutputError: codes `no-dicom-header`, `output-is-input`, `exists`, `unwritable`, `not-finite`.
         InputError: a source header or slice cannot be read, or is of a kind that cannot be written.
     """
-    series = _source(volume, folder)
+    check_source(volume, folder)
     check_target(folder, force=force)
-    with quiet():
-        encoding = choose(series.instances, volume.modality)
-        settings = volume.derivation.settings if volume.derivation else _values(volume)
-        identity = identify(series, settings, str(encoding))
-        moment = (now or datetime.now()).astimezone()
-        work = Work(volume, series, encoding, identity, moment, keep_private, referenced_series(series))
+    work = begin(volume, keep_private=keep_private, now=now)
+    series, encoding, identity = work.series, work.encoding, work.identity
     clipped = 0
     notes: dict[str, Note] = {}
     digits = max(4, len(str(len(volume.slices))))
@@ -89,20 +88,63 @@ def write_series(
                 dataset, noticed = derive(work, k, stored.clipped, image.residual)
                 dataset.PixelData = stored.pixels.tobytes()
                 dataset["PixelData"].VR = "OW"
-                _save(dataset, temporary / f"IM{k + 1:0{digits}d}.dcm")
+                dataset.file_meta = file_meta()
+                path = temporary / f"IM{k + 1:0{digits}d}.dcm"
+                dcmwrite(path, as_written(dataset), enforce_file_format=True)
             notes.update({note.code: note for note in noticed if note.code not in notes})
             if on_slice is not None:
                 on_slice(k)
-    if clipped:
-        text = f"{clipped} voxels lie outside the stored range and were clipped to {encoding.range_text}."
-        notes["clipped"] = Note("clipped", text)
-    return WriteReport(
-        len(volume.slices), clipped, encoding, identity.series_instance_uid, tuple(notes.values())
-    )
+    told = (*notes.values(), *clipping(clipped, encoding))
+    return WriteReport(len(volume.slices), clipped, encoding, identity.series_instance_uid, told)
 
 
-def _source(volume: Volume, folder: Path) -> DicomSeries:
-    """The series to derive from, once it is clear that it can be and that the result will not replace it."""
+def begin(volume: Volume, *, keep_private: bool, now: datetime | None, form: str = "") -> Work:
+    """Decide what all headers of a derived series share; the encoded pixels of its source are read once.
+
+    Args:
+        volume: that passed `check_source`.
+        keep_private: private elements are taken over.
+        now: the date and time to write; the current one by default.
+        form: told apart in the identifiers; two forms of one result are two objects.
+
+    Raises:
+        InputError: a source header or slice cannot be read, or is of a kind that cannot be written.
+    """
+    series = volume.source
+    assert isinstance(series, DicomSeries)
+    with quiet():
+        encoding = choose(series.instances, volume.modality)
+    # These read all pixels, perhaps in another thread that wants to be quiet too.
+    settings = volume.derivation.settings if volume.derivation else _values(volume)
+    identity = identify(series, settings, f"{encoding}{form}")
+    moment = (now or datetime.now()).astimezone()
+    with quiet():
+        return Work(volume, series, encoding, identity, moment, keep_private, referenced_series(series))
+
+
+def file_meta() -> FileMetaDataset:
+    """File meta information (PS3.10 7.1) of what is written here: Explicit VR Little Endian."""
+    meta = FileMetaDataset()
+    meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    meta.ImplementationClassUID = UID(IMPLEMENTATION_CLASS_UID)
+    meta.ImplementationVersionName = f"MESR {__version__}"[:16]
+    return meta
+
+
+def clipping(clipped: int, encoding: Encoding) -> tuple[Note, ...]:
+    """The note on voxels that did not fit, where there are any."""
+    if not clipped:
+        return ()
+    text = f"{clipped} voxels lie outside the stored range and were clipped to {encoding.range_text}."
+    return (Note("clipped", text),)
+
+
+def check_source(volume: Volume, target: Path) -> None:
+    """Refuse what no DICOM can be derived from, and a target that is the source or holds it.
+
+    Raises:
+        OutputError: codes `no-dicom-header`, `output-is-input`.
+    """
     series = volume.source
     if not isinstance(series, DicomSeries):
         raise OutputError(
@@ -115,12 +157,11 @@ def _source(volume: Volume, folder: Path) -> DicomSeries:
             "no-dicom-header",
             f"Expected one source image a slice, found {len(series.instances)} for {len(volume.slices)} slices.",
         )
-    target = folder.resolve()
-    if any(target in instance.path.resolve().parents for instance in series.instances):
+    place = target.resolve()
+    if any(place in (path, *path.parents) for path in {one.path.resolve() for one in series.instances}):
         raise OutputError(
-            "output-is-input", "The output folder holds the source series.", "Choose another folder.", folder
+            "output-is-input", "The output is, or holds, the source series.", "Choose another folder.", target
         )
-    return series
 
 
 def _values(volume: Volume) -> str:
@@ -131,13 +172,3 @@ def _values(volume: Volume) -> str:
         digest.update(image.values.tobytes())
         digest.update(b"" if image.padding is None else image.padding.tobytes())
     return f"values {digest.hexdigest()}"
-
-
-def _save(dataset: Dataset, path: Path) -> None:
-    """PS3.10 file format, Explicit VR Little Endian."""
-    meta = FileMetaDataset()
-    meta.TransferSyntaxUID = ExplicitVRLittleEndian
-    meta.ImplementationClassUID = UID(IMPLEMENTATION_CLASS_UID)
-    meta.ImplementationVersionName = f"MESR {__version__}"[:16]
-    dataset.file_meta = meta
-    dcmwrite(path, as_written(dataset), enforce_file_format=True)
