@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import time
 from pathlib import Path
 
 import pytest
@@ -35,7 +36,9 @@ def test_a_resumed_run_drops_what_it_repeats_and_keeps_the_step_it_goes_on_from(
     assert sorted({step for step, _, _ in _rows(tmp_path)}) == [100, 200]
 
 
-def test_tensorboard_keeps_the_step_a_resumed_run_goes_on_from(tmp_path: Path) -> None:
+def test_tensorboard_keeps_the_step_a_resumed_run_goes_on_from(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     pytest.importorskip("tensorboard")
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
@@ -44,6 +47,9 @@ def test_tensorboard_keeps_the_step_a_resumed_run_goes_on_from(tmp_path: Path) -
         first.write(step, {"loss": 1.0}, 1e-3, None)
     assert first.board is not None
     first.board.close()
+    # Files are read in the order of their names, which begin with the second they were made in.
+    later = time.time() + 10
+    monkeypatch.setattr("time.time", lambda: later)
     again = Logs(tmp_path, 200, 300)
     again.write(300, {"loss": 2.0}, 1e-3, None)
     assert again.board is not None
