@@ -207,6 +207,9 @@ def main() -> None:
     parser.add_argument("--precision", choices=["auto", "float32", "bf16"], default="auto")
     parser.add_argument("--slow", action="store_true", help="run the paper's form of the head at every size")
     parser.add_argument(
+        "--only", nargs="+", default=[], help="of what is compared: finish, liif, reference, sinc, …"
+    )
+    parser.add_argument(
         "--memory",
         action="store_true",
         help="also the peak memory of each way, at the largest size and first scale",
