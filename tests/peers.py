@@ -81,12 +81,11 @@ def send(
     *,
     calling: str = "SENDER",
     called: str = "MESR",
-    seconds: float = 10,
     **associate: Any,
 ) -> list[int | None]:
     """C-STORE the files in one association; the status of each, None where no answer came in time."""
     ae = AE(ae_title=calling)
-    ae.connection_timeout = ae.acse_timeout = ae.dimse_timeout = seconds
+    ae.connection_timeout = ae.acse_timeout = ae.dimse_timeout = 10
     for sop_class in (CT, MR):
         for syntax in SYNTAXES:
             ae.add_requested_context(sop_class, syntax)
@@ -99,9 +98,11 @@ def send(
         try:
             answers.append(association.send_c_store(dcmread(path)).get("Status"))
         except RuntimeError:
-            answers.append(None)
+            break
+        if answers[-1] is None:
+            break
     association.release()
-    return answers
+    return [*answers, *[None] * (len(files) - len(answers))]
 
 
 def _opened(event: Any) -> None:

@@ -6,6 +6,7 @@ import errno
 import os
 import socket
 import sqlite3
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,8 @@ from scans import Scan, dicom_series, enhanced_file
 from mesr import job
 from mesr.grid import Target
 from mesr.node import spool as spools
+from mesr.node.config import CStore
+from mesr.node.cstore import CStoreDestination
 from mesr.node.store import Entry
 
 pytestmark = pytest.mark.usefixtures("node_libraries")
@@ -296,6 +299,33 @@ def test_what_a_pacs_refuses_is_not_sent_and_holds_up_nothing_else(tmp_path: Pat
         pacs.answer = lambda uid: 0x0000
         wait_until(lambda: not node.store.backlog())
         assert refused.keys() <= pacs.uids
+
+
+def test_an_answer_reaches_the_request_that_waits_for_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where pynetdicom's own loop is not paused at all, rather than for a moment too short."""
+
+    class NeverPaused(threading.Event):
+        def wait(self, timeout: float | None = None) -> bool:
+            # As long as the sender needs to find the loop marked as paused, and no longer.
+            self._moment.wait(0.002)
+            return True
+
+        _moment = threading.Event()
+
+    opened = CStoreDestination._opened
+
+    def awake(self: CStoreDestination, event: Any) -> None:
+        event.assoc._reactor_checkpoint = NeverPaused()
+        opened(self, event)
+
+    monkeypatch.setattr(CStoreDestination, "_opened", awake)
+    scan = dicom_series(tmp_path / "in", size=(30, 12, 12))
+    with Pacs() as pacs:
+        about = settings(tmp_path, pacs.port)["destinations"][0] | {"timeout_seconds": 2}
+        answer = CStoreDestination(CStore.model_validate(about)).send(scan.paths)
+    assert (answer.sent, answer.trouble) == (scan.paths, "")
 
 
 def test_a_study_of_a_refused_kind_is_kept_and_can_be_tried_again(tmp_path: Path) -> None:
