@@ -119,8 +119,8 @@ def main() -> None:
         changes = {"listen": {"calling": ["ORTHANC"], "port": 0}, "rules": [rule], "destinations": [to]}
         values = settings(folder, 1, **changes, quiet_seconds=3600)
         if given.full:
-            # Room for what arrives and little more than one result; what the node keeps is deleted once delivered.
-            room = (2 * half * given.rows**2 * 2 + 12 * half * 4 * given.rows**2 * 2 // 10) >> 20
+            # Room for what arrives and for one result and a half; what the node keeps is deleted once delivered.
+            room = (2 * half * given.rows**2 * 2 + 17 * half * 4 * given.rows**2 * 2 // 10) >> 20
             disk = stack.enter_context(small_disk(folder / "disk", room))
             values |= {"spool": str(disk / "spool"), "keep_hours": 0, "min_free_mib": 4}
         node = Node(folder, values)
