@@ -1,4 +1,5 @@
-"""Slices made one ahead of who asks for them, so that reading, computing and writing go on side by side."""
+"""Slices on their way: made one ahead of who asks for them, so that reading, computing and writing go on side by side,
+and timed as they pass."""
 
 from __future__ import annotations
 
@@ -58,3 +59,23 @@ class Ahead:
 
     def _begin(self, k: int) -> Future[Slice]:
         return self._maker.submit(self._slices.__getitem__, k)
+
+
+class Watched:
+    """Slices that remember how long they took and the largest residual they came with."""
+
+    def __init__(self, slices: Slices) -> None:
+        self._slices = slices
+        self.seconds = 0.0
+        self.residual: float | None = None
+
+    def __len__(self) -> int:
+        return len(self._slices)
+
+    def __getitem__(self, k: int, /) -> Slice:
+        began = time.perf_counter()
+        found = self._slices[k]
+        self.seconds += time.perf_counter() - began
+        if found.residual is not None:
+            self.residual = max(self.residual or 0.0, found.residual)
+        return found

@@ -15,18 +15,17 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
-from . import io
-from .ahead import Ahead
+from . import beside, io
+from .ahead import Ahead, Watched
 from .errors import InternalError, MesrError, OutputError
 from .files import counted
 from .geometry import Geometry
 from .grid import Target
 from .inference import Options
 from .io import Found, Item, Refused
-from .io.formats import WRITTEN_BY_SUFFIX, chosen, suffix_of
 from .models import weights
 from .upscaling import Loader, apply
-from .volume import Derivation, Note, Slice, Slices, Unit, Volume
+from .volume import Derivation, Note, Unit
 
 Status = Literal["done", "refused", "failed"]
 LARGE_SLICE = 64 << 20
@@ -171,7 +170,7 @@ def planned(found: Found, out: Path, settings: Settings = Settings()) -> list[tu
     """
     alone = len(found.items) == 1
     places = [io.output_path(out, item, format=settings.format, alone=alone) for item in found.items]
-    return [_written(place, settings) for place in places]
+    return [beside.written(place, settings) for place in places]
 
 
 def run_all(
@@ -220,7 +219,7 @@ def run(
     outcome = Outcome(series.id, series.label, series.format, "refused")
     try:
         if inputs is not None:
-            inputs.check(_written(out, settings))
+            inputs.check(beside.written(out, settings))
         outcome = _done(series, target, out, settings, outcome, on_slice)
     except MesrError as error:
         outcome = replace(outcome, error=error)
@@ -264,9 +263,9 @@ def _done(
 ) -> Outcome:
     started = time.perf_counter()
     if settings.difference:
-        _check_difference(series, out, settings)
+        beside.check_difference(series, out, settings)
     source = volume = series.open()
-    reading = _Watched(volume.slices)
+    reading = Watched(volume.slices)
     with Ahead(reading) as sources:
         volume = replace(volume, slices=sources)
         result = apply(
@@ -277,7 +276,7 @@ def _done(
             options=settings.compute,
             load=settings.load,
         )
-        computing = _Watched(result.slices)
+        computing = Watched(result.slices)
         large = 4 * math.prod(result.geometry.size[1:]) > LARGE_SLICE
         with Ahead(computing, wait=large) as results:
             result = replace(result, slices=results)
@@ -300,11 +299,11 @@ def _done(
             notes = [*result.notes, *written.notes]
             preview = None
             if settings.preview:
-                preview, told = _preview(volume, result, out, settings.force)
+                preview, told = beside.preview_of(volume, result, out, force=settings.force)
                 notes += told
             difference = None
             if settings.difference:
-                difference, told = _difference(source, result, written.paths, out, target, settings)
+                difference, told = beside.difference_of(source, result, written.paths, out, target, settings)
                 notes += told
     return replace(
         outcome,
@@ -322,81 +321,3 @@ def _done(
         derivation=result.derivation,
         difference=difference,
     )
-
-
-def _check_difference(series: Item, out: Path, settings: Settings) -> None:
-    """Refuse a difference map that could not be written, before anything is computed."""
-    from .difference import check
-
-    format, _, _ = chosen(out, series.format, settings.format)
-    check(format, _beside(out, "difference.dcm"), force=settings.force)
-
-
-def _difference(
-    source: Volume, result: Volume, files: Sequence[Path], out: Path, target: Target, settings: Settings
-) -> tuple[Path | None, list[Note]]:
-    """The map beside the result. That it cannot be written takes nothing from the result."""
-    from .difference import write_difference
-
-    path = _beside(out, "difference.dcm")
-    assert result.derivation is not None
-    try:
-        write_difference(
-            source,
-            files,
-            path,
-            target,
-            result.derivation,
-            modality=settings.modality,
-            options=settings.compute,
-            force=settings.force,
-        )
-    except MesrError as error:
-        return None, [Note("no-difference", f"The difference map could not be written: {error.sentence}")]
-    return path, []
-
-
-def _preview(volume: Volume, result: Volume, out: Path, force: bool) -> tuple[Path | None, list[Note]]:
-    """The picture beside the result. That it cannot be drawn takes nothing from the result."""
-    from .picture import before_after
-
-    path = _beside(out, "preview.png")
-    try:
-        before_after(volume, result, path, force=force)
-    except MesrError as error:
-        return None, [Note("no-preview", f"The preview could not be drawn: {error.sentence}")]
-    return path, []
-
-
-def _written(out: Path, settings: Settings) -> tuple[Path, ...]:
-    """What is made for a study: the result, and beside it the preview and the map that are asked for."""
-    preview = [_beside(out, "preview.png")] if settings.preview else []
-    difference = [_beside(out, "difference.dcm")] if settings.difference else []
-    return (out, *preview, *difference)
-
-
-def _beside(out: Path, ending: str) -> Path:
-    """The name of the result with another ending in place of its format's."""
-    suffix = suffix_of(out)
-    stem = out.name.removesuffix(suffix) if suffix in WRITTEN_BY_SUFFIX else out.name
-    return out.with_name(f"{stem}.{ending}")
-
-
-class _Watched:
-    """Slices that remember how long they took and the largest residual they came with."""
-
-    def __init__(self, slices: Slices) -> None:
-        self._slices = slices
-        self.seconds = 0.0
-        self.residual: float | None = None
-
-    def __len__(self) -> int:
-        return len(self._slices)
-
-    def __getitem__(self, k: int, /) -> Slice:
-        began = time.perf_counter()
-        found = self._slices[k]
-        self.seconds += time.perf_counter() - began
-        if found.residual is not None:
-            self.residual = max(self.residual or 0.0, found.residual)
-        return found

@@ -6,7 +6,8 @@ makes an image of its own, which is a part of the result.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from itertools import product
 from typing import NamedTuple
 
 import numpy as np
@@ -75,26 +76,26 @@ def polyphase(
     result = torch.empty(shape, dtype=torch.float32, device=features.device)
     phases = rows.step.denominator * columns.step.denominator
     made = -(-phases // LANES) * LANES * rows.step.numerator * columns.step.numerator
-    if made <= WASTE * phases and winograd.suits(
+    everywhere = made <= WASTE * phases and winograd.suits(
         features, features.new_empty(LANES, features.shape[1], 3, 3)
-    ):
-        _everywhere(kernels_of, features, down, across, runs(rows, down), runs(columns, across), result)
-    else:
-        _strided(kernels_of, features, down, across, runs(rows, down), runs(columns, across), result)
+    )
+    images = (_everywhere if everywhere else _strided)(kernels_of, features, rows, columns, down, across)
+    for into_rows, into_columns, image in images:
+        place = result[:, 0, into_rows, into_columns]
+        place.copy_(image[:, : place.shape[1], : place.shape[2]])
     return result
 
 
 def _everywhere(
-    kernels_of: KernelsOf,
-    features: Tensor,
-    down: Sources,
-    across: Sources,
-    vertical: list[Run],
-    horizontal: list[Run],
-    result: Tensor,
-) -> None:
-    """Every phase's kernel at every input pixel, by Winograd's form, of which each phase takes its own pixels."""
-    for a in vertical:
+    kernels_of: KernelsOf, features: Tensor, rows: Axis, columns: Axis, down: Sources, across: Sources
+) -> Iterator[tuple[slice, slice, Tensor]]:
+    """Every phase's kernel at every input pixel, by Winograd's form, of which each phase takes its own pixels.
+
+    Yields:
+        The output rows and columns of a phase, and its image (N, h, w), which may have a row or column too many.
+    """
+    horizontal = runs(columns, across)
+    for a in runs(rows, down):
         for b in horizontal:
             first, second = (np.arange(one.start, one.start + one.phases) for one in (a, b))
             kernels = kernels_of(down.offset[first], across.offset[second])
@@ -103,14 +104,11 @@ def _everywhere(
             top, bottom = _span(down, a, features.shape[2])
             left, right = _span(across, b, features.shape[3])
             maps = conv3x3(features[..., top:bottom, left:right], filled)
-            for i, q in enumerate(first):
-                into_rows = slice(int(q), a.stop, a.phases)
-                from_row = int(down.pixel[q]) - top
-                for j, p in enumerate(second):
-                    place = result[:, 0, into_rows, slice(int(p), b.stop, b.phases)]
-                    from_column = int(across.pixel[p]) - left
-                    taken = maps[:, i * b.phases + j, from_row :: a.stride, from_column :: b.stride]
-                    place.copy_(taken[:, : place.shape[1], : place.shape[2]])
+            for n, (q, p) in enumerate(product(first.tolist(), second.tolist())):
+                taken = maps[
+                    :, n, int(down.pixel[q]) - top :: a.stride, int(across.pixel[p]) - left :: b.stride
+                ]
+                yield slice(q, a.stop, a.phases), slice(p, b.stop, b.phases), taken
 
 
 def _span(found: Sources, run: Run, size: int) -> tuple[int, int]:
@@ -120,26 +118,17 @@ def _span(found: Sources, run: Run, size: int) -> tuple[int, int]:
 
 
 def _strided(
-    kernels_of: KernelsOf,
-    features: Tensor,
-    down: Sources,
-    across: Sources,
-    vertical: list[Run],
-    horizontal: list[Run],
-    result: Tensor,
-) -> None:
-    """The phases that share their source pixels together, by one strided convolution."""
+    kernels_of: KernelsOf, features: Tensor, rows: Axis, columns: Axis, down: Sources, across: Sources
+) -> Iterator[tuple[slice, slice, Tensor]]:
+    """The phases that share their source pixels together, by one strided convolution; yields as `_everywhere`."""
     padded = F.pad(features, (1, 1, 1, 1))
-    for a in _phase_groups(vertical, down):
-        for b in _phase_groups(horizontal, across):
+    horizontal = _phase_groups(runs(columns, across), across)
+    for a in _phase_groups(runs(rows, down), down):
+        for b in horizontal:
             kernels = kernels_of(a.offsets, b.offsets).to(features.dtype)
-            window = padded[..., a.window, b.window]
-            maps = F.conv2d(window, kernels, stride=(a.stride, b.stride)).float()
-            maps = maps.view(len(features), len(a.outputs), len(b.outputs), *maps.shape[2:])
-            for i, into_rows in enumerate(a.outputs):
-                for j, into_columns in enumerate(b.outputs):
-                    place = result[:, 0, into_rows, into_columns]
-                    place.copy_(maps[:, i, j, : place.shape[1], : place.shape[2]])
+            maps = F.conv2d(padded[..., a.window, b.window], kernels, stride=(a.stride, b.stride)).float()
+            for n, (into_rows, into_columns) in enumerate(product(a.outputs, b.outputs)):
+                yield into_rows, into_columns, maps[:, n]
 
 
 class _PhaseGroup(NamedTuple):

@@ -18,6 +18,7 @@ from ..kernels import conv3x3, products
 
 Table = npt.NDArray[np.int64]
 Indices = npt.NDArray[np.int64]
+Pair = tuple[Tensor, Tensor]
 
 BAND_BYTES = 64 << 20
 """Responses held at a time outside training."""
@@ -87,45 +88,29 @@ def inferred(
                 if made is None
                 else (one[:, :, top:bottom] for one in made)
             )
-            multiply(
-                vectors, constants, first[into], second, down.pixel[into] - top, across, result[:, 0, into]
-            )
+            hidden = first[into], second
+            multiply((vectors, constants), hidden, down.pixel[into] - top, across, result[:, 0, into])
     return result
 
 
-def _fused(
-    vectors: Tensor,
-    constants: Tensor,
-    first: Tensor,
-    second: Tensor,
-    rows: Indices,
-    across: Sources,
-    into: Tensor,
-) -> None:
-    for each, alone, place in zip(vectors, constants, into, strict=True):
-        products.multiply(each, alone[0], first, second, rows, across.pixel, place)
+def _fused(made: Pair, hidden: Pair, rows: Indices, across: Sources, into: Tensor) -> None:
+    for vectors, constants, place in zip(*made, into, strict=True):
+        products.multiply(vectors, constants[0], *hidden, rows, across.pixel, place)
 
 
-def _row_by_row(
-    vectors: Tensor,
-    constants: Tensor,
-    first: Tensor,
-    second: Tensor,
-    rows: Indices,
-    across: Sources,
-    into: Tensor,
-) -> None:
+def _row_by_row(made: Pair, hidden: Pair, rows: Indices, across: Sources, into: Tensor) -> None:
     """An output row at a time, whose hidden vectors stay in the processor's cache."""
+    (vectors, constants), (first, second) = made, hidden
     width = vectors.shape[3]
     table = _table(across, width)
     into_columns = torch.from_numpy(across.pixel * table.shape[1] + _rank(across, table)).to(into.device)
     by_pixel, alone = (one.float() for one in _by_pixel(vectors, constants))
     spread = second[table.ravel()]
-    hidden = torch.empty_like(spread)
+    held = torch.empty_like(spread)
     for q, row in enumerate(rows.tolist()):
-        torch.add(spread, first[q], out=hidden).relu_()
-        made = torch.baddbmm(alone[row], hidden.view(width, table.shape[1], -1), by_pixel[row])
-        into[:, q] = made.view(width * table.shape[1], -1)[into_columns].T
+        torch.add(spread, first[q], out=held).relu_()
+        answers = torch.baddbmm(alone[row], held.view(width, table.shape[1], -1), by_pixel[row])
+        into[:, q] = answers.view(width * table.shape[1], -1)[into_columns].T
 
 
 def responses(
