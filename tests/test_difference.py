@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib.util
 import subprocess
 import sys
-import tracemalloc
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -16,6 +15,7 @@ from conftest import require
 from derived import dicom_errors, magnified, opened
 from pydicom import Dataset, dcmread
 from scans import Scan, dicom_series, enhanced_file
+from volumes import SameSlices, peak_of
 
 import mesr
 from mesr import job
@@ -156,21 +156,8 @@ def test_memory_does_not_grow_with_the_slices(tmp_path: Path) -> None:
 
     made = magnified(opened(enhanced(tmp_path, size=(60, 16, 16)).paths), "32")
     image = Slice(np.ones(made.geometry.size[1:], np.float32))
-
-    class Same:
-        def __len__(self) -> int:
-            return 60
-
-        def __getitem__(self, k: int, /) -> Slice:
-            return image
-
-    made = replace(made, slices=Same())
-    tracemalloc.start()
-    try:
-        write_map(made, tmp_path / "map.dcm", _quantity(made))
-        peak = tracemalloc.get_traced_memory()[1]
-    finally:
-        tracemalloc.stop()
+    made = replace(made, slices=SameSlices(image, 60))
+    peak = peak_of(lambda: write_map(made, tmp_path / "map.dcm", _quantity(made)))
     assert (tmp_path / "map.dcm").stat().st_size > 60 * 512 * 512 * 4
     assert peak < 16 << 20
 

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+import tracemalloc
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from mesr.geometry import Geometry
 from mesr.grid import Axis, Grid, fraction
-from mesr.volume import ArraySlices, Derivation, Volume
+from mesr.volume import ArraySlices, Derivation, Slice, Volume
 
 SIZE = (4, 5, 6)
 
@@ -83,3 +85,27 @@ def scan_of(
     unit = unit if unit is not None else "HU" if modality == "CT" else ""
     geometry = Geometry(array.shape, (5.0, spacing, spacing))
     return Volume(geometry, ArraySlices(array), modality, unit)
+
+
+@dataclass
+class SameSlices:
+    """One slice over and over, so that a long volume takes no memory of its own."""
+
+    one: Slice
+    count: int
+
+    def __len__(self) -> int:
+        return self.count
+
+    def __getitem__(self, k: int, /) -> Slice:
+        return self.one
+
+
+def peak_of(work: Callable[[], object]) -> int:
+    """The most bytes that Python and numpy held at a time for `work`, beyond what they held before."""
+    tracemalloc.start()
+    try:
+        work()
+        return tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()

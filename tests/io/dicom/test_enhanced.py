@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tracemalloc
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -14,6 +13,7 @@ from pydicom import Dataset, dcmread
 from pydicom.data import get_testdata_file
 from pydicom.dataset import Dataset as Item
 from scans import enhanced_file
+from volumes import SameSlices, peak_of
 
 from mesr import io
 from mesr.errors import TooLarge, UnreadableInput, UsageError
@@ -278,21 +278,8 @@ def test_memory_does_not_grow_with_the_frames(tmp_path):
     source = opened(enhanced_file(tmp_path / "source.dcm", size=(60, 16, 16)).paths)
     made = magnified(source, "32")
     image = Slice(np.zeros(made.geometry.size[1:], np.float32))
-
-    class Same:
-        def __len__(self) -> int:
-            return 60
-
-        def __getitem__(self, k: int, /) -> Slice:
-            return image
-
-    made = replace(made, slices=Same())
-    tracemalloc.start()
-    try:
-        write_enhanced(made, tmp_path / "out.dcm")
-        peak = tracemalloc.get_traced_memory()[1]
-    finally:
-        tracemalloc.stop()
+    made = replace(made, slices=SameSlices(image, 60))
+    peak = peak_of(lambda: write_enhanced(made, tmp_path / "out.dcm"))
     assert (tmp_path / "out.dcm").stat().st_size > 60 * 512 * 512 * 2
     assert peak < 8 << 20
 
