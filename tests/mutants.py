@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import warnings
 import zipfile
 from collections.abc import Callable
 from functools import cache
@@ -10,6 +11,7 @@ from pathlib import Path
 
 import nibabel as nib
 import numpy as np
+import pydicom
 from PIL import Image
 from pydicom.data import get_testdata_file
 
@@ -52,13 +54,35 @@ def originals() -> list[tuple[str, bytes]]:
 def mutant(number: int, folder: Path) -> Path:
     """The file of this number, written into a folder; the same number always gives the same bytes."""
     name, data = originals()[number % len(originals())]
-    chance = np.random.default_rng(number)
-    changed = bytearray(data)
-    for _ in range(int(chance.integers(1, 4))):
-        _CHANGES[int(chance.integers(len(_CHANGES)))](changed, chance)
     path = folder / name
-    path.write_bytes(changed)
+    path.write_bytes(changed(data, number))
     return path
+
+
+def changed(data: bytes, number: int) -> bytes:
+    """The bytes with one to three changes; the same number always makes the same."""
+    chance = np.random.default_rng(number)
+    found = bytearray(data)
+    for _ in range(int(chance.integers(1, 4))):
+        _CHANGES[int(chance.integers(len(_CHANGES)))](found, chance)
+    return bytes(found)
+
+
+def values_by_pydicom(path: Path) -> np.ndarray | None:
+    """What pydicom and numpy give for a single MONOCHROME2 image; None where they do not read the file at all."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            dataset = pydicom.dcmread(path, force=True)
+            stored = dataset.pixel_array.astype(np.float64)
+            slope, intercept = (
+                float(dataset.get(key, default))
+                for key, default in (("RescaleSlope", 1), ("RescaleIntercept", 0))
+            )
+            usual = dataset.get("PhotometricInterpretation") == "MONOCHROME2" and stored.ndim == 2
+        except Exception:  # Whatever pydicom makes of a broken file is no measure of ours.
+            return None
+    return stored * slope + intercept if usual else None
 
 
 def _place(data: bytearray, chance: np.random.Generator) -> int:

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from pydicom import Dataset, dcmread
-from pynetdicom import AE, evt
+from pynetdicom import AE, DEFAULT_TRANSFER_SYNTAXES, evt
 from pynetdicom.transport import ThreadedAssociationServer
 
 from mesr.node.cstore import keep_answers
@@ -89,7 +89,7 @@ def send(
     for sop_class in (CT, MR):
         for syntax in SYNTAXES:
             ae.add_requested_context(sop_class, syntax)
-    handlers: list[Any] = [(evt.EVT_CONN_OPEN, _opened)]
+    handlers: list[Any] = [(evt.EVT_CONN_OPEN, opened)]
     association = ae.associate("127.0.0.1", port, ae_title=called, evt_handlers=handlers, **associate)
     if not association.is_established:
         return [None] * len(files)
@@ -105,7 +105,8 @@ def send(
     return [*answers, *[None] * (len(files) - len(answers))]
 
 
-def _opened(event: Any) -> None:
+def opened(event: Any) -> None:
+    """On EVT_CONN_OPEN: small messages go at once, and an answer reaches the request that waits for it."""
     QuickSocket.of(event.assoc)
     keep_answers(event.assoc)
 
@@ -116,14 +117,18 @@ class Pacs:
     Attributes:
         received: each object that came, in order, as the bytes of its data set, by SOP Instance UID.
         answer: the status for an object's UID; success by default.
+
+    Args:
+        port: where it listens; any that is free by default.
+        syntaxes: transfer syntaxes it takes, the first in favour of the next.
     """
 
-    def __init__(self, port: int = 0) -> None:
+    def __init__(self, port: int = 0, syntaxes: Sequence[str] = DEFAULT_TRANSFER_SYNTAXES) -> None:
         self.received: list[tuple[str, bytes]] = []
         self.answer: Callable[[str], int] = lambda uid: 0x0000
         ae = AE(ae_title="PACS")
         for sop_class in (CT, MR):
-            ae.add_supported_context(sop_class)
+            ae.add_supported_context(sop_class, list(syntaxes))
         handlers: list[Any] = [(evt.EVT_C_STORE, self._take)]
         server = ae.make_server(
             ("127.0.0.1", port), evt_handlers=handlers, server_class=ThreadedAssociationServer

@@ -184,6 +184,25 @@ def test_impossible_ct_values_are_undeclared_padding() -> None:
     assert missing(values, None, "") is None
 
 
+def test_what_cannot_be_measured_keeps_its_value_and_only_declared_padding_is_marked() -> None:
+    values = np.full((1, 40, 40), 50, dtype=np.float32)
+    values[0, 20, 30] = -33708
+    padding = np.zeros((40, 40), dtype=bool)
+    padding[:, :10] = True
+    values[0][padding] = -3024
+    for declared in (padding, None):
+        result = upscale_volume(_volume(values, declared), Target.of(scale=2), load("sinc")[0], CARD, "")
+        one = result.slices[0]
+        assert (one.values[40:42, 60:62] == -33708).all()
+        assert (one.values[:, :20] == -3024).all()
+        np.testing.assert_allclose(one.values[:38, 20:], 50, atol=0.01)
+        if declared is None:
+            assert one.padding is None
+        else:
+            assert one.padding is not None
+            assert one.padding.sum() == 80 * 20
+
+
 def test_the_residual_is_small_for_a_consistent_result_only() -> None:
     grid = Target.of(scale=2).grid((1, 32, 32), None)
     smooth = np.add.outer(np.arange(32.0), np.arange(32.0)).astype(np.float32)

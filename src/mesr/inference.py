@@ -178,11 +178,15 @@ class ComputedSlices:
         grid = self._upscaler.grid
         if grid.is_identity:
             return Slice(values, padding, 0.0)
-        padding = missing(values, padding, self._source.unit)
-        measured = values if padding is None else fill_padding(values, padding)
+        absent = missing(values, padding, self._source.unit)
+        measured = values if absent is None else fill_padding(values, absent)
         result = self._upscaler.compute(measured)
-        residual = consistency(measured, result, grid, padding)
-        return padded_again(result, values, padding, grid.rows, grid.columns)._replace(residual=residual)
+        residual = consistency(measured, result, grid, absent)
+        whole, mask, _ = padded_again(result, values, absent, grid.rows, grid.columns)
+        if absent is not padding:
+            # What no scan can measure keeps its own value: only what was declared is marked.
+            mask = None if padding is None else resize_mask(padding, grid.rows, grid.columns)
+        return Slice(whole, mask, residual)
 
 
 def padded_again(

@@ -82,6 +82,8 @@ def missing(values: FloatImage, padding: Mask | None, unit: str) -> Mask | None:
     """Where nothing was measured: the declared padding, and CT values no tissue or air can have."""
     if unit == "HU":
         impossible = values <= IMPOSSIBLE_HU
+        if padding is not None:
+            impossible &= ~padding
         if impossible.any():
             padding = impossible if padding is None else padding | impossible
     return padding if padding is not None and padding.any() else None

@@ -108,6 +108,14 @@ def test_the_qform_places_an_image_without_sform(tmp_path: Path) -> None:
     np.testing.assert_allclose(header.get_qform(), AFFINE, atol=1e-6)
 
 
+def test_a_form_of_a_code_nobody_knows_places_the_image_and_keeps_it(tmp_path: Path) -> None:
+    back = io.read(save(tmp_path / "a.nii", sform_code=257, qform_code=-3))
+    io.write(enlarged(back, "2"), tmp_path / "b.nii")
+    header = nib.Nifti1Header((tmp_path / "b.nii").read_bytes()[:348], check=False)
+    assert (int(header["sform_code"]), int(header["qform_code"])) == (257, -3)
+    np.testing.assert_allclose(io.read(tmp_path / "b.nii").geometry.spacing, (2.5, 0.35, 0.3), rtol=1e-6)
+
+
 def test_an_image_with_neither_form_keeps_its_spacing_and_says_so(tmp_path: Path) -> None:
     path = save(tmp_path / "a.nii", sform_code=0, qform_code=0)
     back = io.read(path)

@@ -266,8 +266,10 @@ def _place(header: Any, geometry: Geometry, source: NiftiSource | None) -> tuple
     header["pixdim"][4 : 1 + dimensions] = np.where(
         header["pixdim"][4 : 1 + dimensions] > 0, header["pixdim"][4 : 1 + dimensions], 1
     )
-    header.set_sform(affine, codes[0])
-    header.set_qform(qform, 0 if sheared else codes[1], strip_shears=True)
+    header.set_sform(affine, 0)
+    header.set_qform(qform, 0, strip_shears=True)
+    # Past nibabel, which refuses the codes it does not know; what they stand for is not ours to change.
+    header["sform_code"], header["qform_code"] = codes[0], 0 if sheared else codes[1]
     if sheared and codes[1]:
         return (
             Note(
