@@ -1,11 +1,11 @@
 """A Ray cluster of two nodes on this machine: every study once with a worker killed, and how two workers compare to one.
 
     python benchmarks/cluster.py once --studies 200
-    python benchmarks/cluster.py speed --studies 24 --model mesr-lite-1
+    python benchmarks/cluster.py speed --studies 12 --slices 16 --model mesr-lite-1
 
-Studies are the middle of pydicom's own head CT, one slice each. `once` kills a worker with SIGKILL when a quarter is
-done and compares every file with what one machine makes. `speed` gives results a second between the first and the last
-one, with one worker and with two, each of one thread: starting Ray and reading the weights is left out.
+Studies are the middle of pydicom's own head CT. `once` takes one slice each, kills a worker with SIGKILL when a quarter
+is done and compares every file with what one machine makes. `speed` gives results a second between the first and the
+last one, with one worker and with two, each of one thread: starting Ray and reading the weights is left out.
 """
 
 from __future__ import annotations
@@ -33,22 +33,26 @@ from mesr.cluster.journal import FOLDER
 from mesr.grid import Target
 
 
-def make_studies(folder: Path, count: int, side: int) -> None:
-    """Write `count` studies of one slice of `side`² pixels, no two alike."""
+def make_studies(folder: Path, count: int, side: int, slices: int = 1) -> None:
+    """Write `count` studies of some slices of `side`² pixels a millimetre apart, no two alike."""
     source = pydicom.dcmread(str(get_testdata_file("J2K_pixelrep_mismatch.dcm", download=False)))
     first = (source.Rows - side) // 2
     pixels = source.pixel_array[first : first + side, first : first + side].copy()
     source.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
     source.Rows = source.Columns = side
+    source.ImageOrientationPatient = [1, 0, 0, 0, 1, 0]
     for n in range(count):
-        pixels[0, 0] = n
-        for keyword in ("StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID"):
-            setattr(source, keyword, generate_uid(entropy_srcs=[keyword, str(n)]))
-        source.file_meta.MediaStorageSOPInstanceUID = source.SOPInstanceUID
-        source.PixelData = pixels.tobytes()
         place = folder / f"{n:04d}"
         place.mkdir(parents=True)
-        source.save_as(place / "1.dcm")
+        source.StudyInstanceUID = generate_uid(entropy_srcs=["study", str(n)])
+        source.SeriesInstanceUID = generate_uid(entropy_srcs=["series", str(n)])
+        for k in range(slices):
+            pixels[0, :2] = n, k
+            source.PixelData = pixels.tobytes()
+            source.SOPInstanceUID = generate_uid(entropy_srcs=["object", str(n), str(k)])
+            source.file_meta.MediaStorageSOPInstanceUID = source.SOPInstanceUID
+            source.ImagePositionPatient, source.InstanceNumber = [-120, -120, k], k + 1
+            source.save_as(place / f"{k:03d}.dcm")
 
 
 def start(nodes: Nodes, studies: Path, out: Path, model: str, workers: int) -> subprocess.Popen[str]:
@@ -90,9 +94,9 @@ def once(nodes: Nodes, folder: Path, count: int, model: str) -> None:
     print(f"equal to one machine's, file by file: {content(folder / 'out') == content(folder / 'alone')}")
 
 
-def speed(nodes: Nodes, folder: Path, count: int, model: str) -> None:
+def speed(nodes: Nodes, folder: Path, count: int, slices: int, model: str) -> None:
     """Results a second with one worker and with two."""
-    make_studies(folder / "in", count, 256)
+    make_studies(folder / "in", count, 256, slices)
     rates = []
     for workers in (1, 2):
         out = folder / f"out{workers}"
@@ -110,6 +114,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("what", choices=["once", "speed"])
     parser.add_argument("--studies", type=int, default=200)
+    parser.add_argument("--slices", type=int, default=16, help="of each study, for speed")
     parser.add_argument("--model")
     arguments = parser.parse_args()
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
@@ -117,7 +122,7 @@ def main() -> None:
         if arguments.what == "once":
             once(nodes, Path(folder), arguments.studies, arguments.model or "sinc")
         else:
-            speed(nodes, Path(folder), arguments.studies, arguments.model or "mesr-lite-1")
+            speed(nodes, Path(folder), arguments.studies, arguments.slices, arguments.model or "mesr-lite-1")
 
 
 if __name__ == "__main__":

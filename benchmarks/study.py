@@ -4,7 +4,8 @@
 
 Each study is a series of 512² slices made of pydicom's own head CT in a temporary folder (0.5 MB a slice, and the
 result beside it). `mesr upscale` runs on it in a process of its own, whose peak resident memory should not depend
-on the number of slices.
+on the number of slices. With `--body` the body of the network alone is timed before and after it, whole and in memory,
+and what the study takes is given as a multiple of that.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from __future__ import annotations
 import argparse
 import copy
 import os
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -59,6 +61,35 @@ def run(command: list[str]) -> tuple[float, float]:
     return time.perf_counter() - started, usage.ru_maxrss / 1024
 
 
+def body_seconds(model: str) -> float:
+    """Median wall seconds of the body on a 512² slice, as the command computes it, in a process of its own."""
+    told = subprocess.run(
+        [sys.executable, __file__, "--time-body", model], stdout=subprocess.PIPE, check=True
+    )
+    return float(told.stdout)
+
+
+def time_body(name: str) -> None:
+    """Print what `body_seconds` reads."""
+    import torch
+
+    from mesr import runtime
+    from mesr.inference import use_bf16
+    from mesr.models import weights
+
+    runtime.keep_memory()
+    model, _ = weights.load(name)
+    lr = torch.rand(1, 1, 512, 512)
+    times = []
+    bf16 = use_bf16("auto", lr.device)
+    with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16, enabled=bf16):
+        for _ in range(12):
+            started = time.perf_counter()
+            model.encode(lr)
+            times.append(time.perf_counter() - started)
+    print(statistics.median(times[2:]))
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -66,18 +97,27 @@ def main() -> None:
     parser.add_argument("--slices", type=int, nargs="+", default=[200, 2000])
     parser.add_argument("--model", default="bicubic")
     parser.add_argument("--scale", default="1.25")
+    parser.add_argument("--body", action="store_true", help="compare with the body alone")
+    parser.add_argument("--time-body", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
+    if arguments.time_body:
+        time_body(arguments.time_body)
+        return
     mesr = [sys.executable, "-m", "mesr"]
     for slices in arguments.slices:
         with tempfile.TemporaryDirectory() as scratch:
             source, out = Path(scratch, "study"), Path(scratch, "finer")
             make_series(source, slices)
+            before = body_seconds(arguments.model) if arguments.body else 0.0
             command = [*mesr, "upscale", str(source), "-o", str(out), "--scale", arguments.scale]
             seconds, peak = run([*command, "--model", arguments.model])
             written = sum(1 for _ in out.rglob("*.dcm"))
         print(
             f"{slices} slices: {written} written in {seconds:.0f} s, {slices / seconds:.1f} a second, peak {peak:.0f} MB"
         )
+        if arguments.body:
+            body = (before + body_seconds(arguments.model)) / 2
+            print(f"the body alone: {body:.3f} s a slice; the study {seconds / slices / body:.2f} times that")
 
 
 if __name__ == "__main__":
