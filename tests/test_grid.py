@@ -62,6 +62,23 @@ def test_the_slice_axis_is_left_alone() -> None:
         Target.of(scale="2x2x2").grid((10, 64, 64), None)
 
 
+@pytest.mark.parametrize(
+    ("asked", "slices"),
+    [
+        ({"scale": "1.3x2x2"}, 1), ({"scale": "0.6x2x2"}, 1), ({"scale": "1.1x2x2"}, 4),
+        ({"spacing": "2.2x0.5x0.5"}, 1), ({"size": (2, 64, 64)}, 1),
+    ],
+)  # fmt: skip
+def test_a_change_of_slices_is_refused_where_it_would_round_to_none(asked: dict, slices: int) -> None:
+    with pytest.raises(UsageError, match="in-plane"):
+        Target.of(**asked).grid((slices, 32, 32), (2.5, 1.0, 1.0))
+
+
+def test_the_spacing_of_the_slices_may_be_named_as_it_is() -> None:
+    grid = Target.of(spacing="2.5x0.5x0.5").grid((3, 32, 32), (2.500001, 1.0, 1.0))
+    assert grid.size_out == (3, 64, 64)
+
+
 def test_a_spacing_needs_a_spacing() -> None:
     with pytest.raises(UsageError, match="carries none"):
         Target.of(spacing=0.5).grid((1, 64, 64), None)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from pydicom import Dataset
+from pydicom import Dataset, dcmread
 from scans import dicom_series
 from tiny import tiny_weights
 
@@ -391,3 +391,14 @@ def _all(
 
 def _below(folder: Path) -> list[Path]:
     return [path for path in folder.rglob("*") if path.is_file()] if folder.exists() else []
+
+
+def test_a_result_beside_its_source_keeps_its_series_number_when_made_again(tmp_path: Path) -> None:
+    dicom_series(tmp_path / "in", size=(2, 12, 10))
+    numbers = []
+    for _ in range(3):
+        found = job.discover([tmp_path / "in"], tmp_path / "in" / "out")
+        settings = job.Settings(model="nearest", force=True)
+        (outcome,) = job.run_all(found, TWICE, tmp_path / "in" / "out", settings)
+        numbers.append(int(dcmread(outcome.outputs[0]).SeriesNumber))
+    assert numbers == [1003, 1003, 1003]

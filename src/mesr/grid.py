@@ -118,7 +118,7 @@ class Target:
         else:
             axes = self._spaced(size, spacing)
         grid = Grid(*axes)
-        if not grid.slices.is_identity:
+        if not grid.slices.is_identity or self._asks_for_slices(spacing):
             raise UsageError(
                 "z-target",
                 "A change along the slice axis was asked for; this version works in-plane only.",
@@ -142,6 +142,15 @@ class Target:
                 "too-large", f"A slice of the result would have more than {MAX_SLICE_PIXELS} pixels."
             )
         return grid
+
+    def _asks_for_slices(self, spacing: tuple[float, float, float] | None) -> bool:
+        """Whether a change along z is meant, which may round to none: few slices have room for little."""
+        if self.scale is not None:
+            return _three(self.scale)[0] != 1
+        if self.spacing is None or len(self.spacing) != 3 or spacing is None:
+            return False
+        # A header's spacing may be a float32 that someone copied by eye.
+        return abs(float(self.spacing[0]) - spacing[0]) > 1e-3 * spacing[0]
 
     def _spaced(self, size: tuple[int, int, int], spacing: tuple[float, float, float] | None) -> list[Axis]:
         assert self.spacing is not None

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-import os
+import contextlib
+from collections.abc import Iterator
+from pathlib import Path
 
 import torch
 
@@ -33,22 +35,60 @@ def plan_tile(model: SuperResolver, grid: Grid, device: torch.device = torch.dev
     return max(2 * LEAST_TILE, side - 2 * model.receptive_field)
 
 
-def free_memory(device: torch.device = torch.device("cpu")) -> int:  # noqa: B008
-    """Bytes this process may still take on a device: of the machine, or of its container where that is less."""
+def free_memory(device: torch.device = torch.device("cpu"), root: Path = Path("/")) -> int:  # noqa: B008
+    """Bytes this process may still take on a device: of the machine, or of its container where that is less.
+
+    What holds files that can be read again counts as free, on the machine and in a container: a study that was just
+    read would else leave no memory to compute it in.
+
+    Args:
+        root: where Linux's `/proc` and `/sys` are found.
+    """
     if device.type == "cuda":
         return int(torch.cuda.mem_get_info(device)[0])
+    found = [*_machine(root), *_containers(root)]
+    return max(0, min(found)) if found else _UNKNOWN
+
+
+def _machine(root: Path) -> list[int]:
+    """MemAvailable of the machine; nothing where it does not tell."""
+    with contextlib.suppress(OSError, ValueError, IndexError):
+        for line in (root / "proc/meminfo").read_text().splitlines():
+            if line.startswith("MemAvailable:"):
+                return [int(line.split()[1]) << 10]
+    return []
+
+
+def _containers(root: Path) -> Iterator[int]:
+    """What each control group around this process still has room for, version 2 and version 1."""
     try:
-        free = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    except (ValueError, OSError, AttributeError):
-        return _UNKNOWN
-    try:
-        with open("/sys/fs/cgroup/memory.max") as limit, open("/sys/fs/cgroup/memory.current") as used:  # noqa: PTH123
-            text = limit.read().strip()
-            if text != "max":
-                free = min(free, int(text) - int(used.read()))
-    except (OSError, ValueError):
-        return int(free)
-    return max(0, int(free))
+        lines = (root / "proc/self/cgroup").read_text().splitlines()
+    except OSError:
+        return
+    for line in lines:
+        _, controllers, path = line.split(":", 2)
+        if controllers == "":
+            base, names = root / "sys/fs/cgroup", ("memory.max", "memory.current", "inactive_file")
+        elif "memory" in controllers.split(","):
+            base = root / "sys/fs/cgroup/memory"
+            names = ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file")
+        else:
+            continue
+        # Inside a container the path may be the host's, of which only the container's own end can be seen.
+        inner = base / path.strip("/")
+        for place in (inner, *inner.parents):
+            if place == base or base in place.parents:
+                yield from _room(place, *names)
+
+
+def _room(place: Path, limit: str, used: str, cache: str) -> list[int]:
+    """What a control group has room for; nothing where it has no limit."""
+    with contextlib.suppress(OSError, ValueError):
+        most = (place / limit).read_text().strip()
+        if most != "max":
+            told = dict(line.split() for line in (place / "memory.stat").read_text().splitlines())
+            return [int(most) - int((place / used).read_text()) + int(told.get(cache, 0))]
+    return []
 
 
 def ran_out(error: BaseException) -> bool:

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from scans import dicom_series
 
-from mesr import limits
+from mesr import io, limits
 from mesr.errors import MesrError
 from mesr.io import archive
 from mesr.io.archive import is_zip, private_folder, unpack
@@ -46,6 +46,14 @@ def test_a_zipped_series_is_read_like_its_folder(tmp_path: Path) -> None:
         assert "ZZPHI" not in "".join(str(file) for file in Path(name).rglob("*"))
         assert stat.S_IMODE(Path(name).stat().st_mode) == 0o700
     assert not Path(name).exists()
+
+
+def test_an_empty_slice_in_a_zip_is_refused_like_one_in_a_folder(tmp_path: Path) -> None:
+    scan = dicom_series(tmp_path / "series")
+    scan.paths[-1].write_bytes(b"")
+    path = make_zip(tmp_path / "study.zip", {path.name: path.read_bytes() for path in scan.paths})
+    told = [[one.error.code for one in io.discover([place]).refused] for place in (tmp_path / "series", path)]
+    assert told[0] == told[1] != []
 
 
 @pytest.mark.parametrize(

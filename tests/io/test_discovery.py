@@ -34,6 +34,20 @@ def test_a_folder_is_searched_with_all_below_it(tmp_path: Path) -> None:
     np.testing.assert_array_equal(found.items[1].open().array, counted())
 
 
+def test_links_to_folders_are_followed_and_loops_end(tmp_path: Path) -> None:
+    dicom_series(tmp_path / "elsewhere")
+    (tmp_path / "archive").mkdir()
+    for name, to in (("linked", tmp_path / "elsewhere"), ("loop", tmp_path / "archive")):
+        (tmp_path / "archive" / name).symlink_to(to, target_is_directory=True)
+    (item,) = io.discover([tmp_path / "archive"]).items
+    assert item.size[0] == 5
+
+
+def test_a_pair_is_told_what_to_do(tmp_path: Path) -> None:
+    (tmp_path / "brain.hdr").write_bytes(bytes(348))
+    assert codes(io.discover([tmp_path / "brain.hdr"])) == ["pair"]
+
+
 def test_what_a_killed_run_left_in_a_hidden_folder_is_not_found(tmp_path: Path) -> None:
     dicom_series(tmp_path / "scan")
     dicom_series(tmp_path / ".0a1b.out", series="1.2.3")

@@ -82,6 +82,13 @@ def test_a_detached_data_file_beside_the_header_is_read(tmp_path: Path) -> None:
         np.testing.assert_array_equal(io.read(path).array, counted())
 
 
+def test_a_header_size_counts_in_a_file_of_its_own_too(tmp_path: Path) -> None:
+    path = save(tmp_path / "a.mha", VOXELS, HeaderSize="1000")
+    head = path.read_bytes()[: -len(VOXELS)]
+    path.write_bytes(head.ljust(1000, b"#") + VOXELS)
+    np.testing.assert_array_equal(io.read(path).array, counted())
+
+
 def test_an_image_of_two_dimensions_is_one_slice(tmp_path: Path) -> None:
     flat = {"NDims": "2", "TransformMatrix": "1 0 0 1", "Offset": "1 2", "ElementSpacing": "0.6 0.7"}
     back = io.read(save(tmp_path / "a.mha", VOXELS[:60], **flat, DimSize="6 5"))

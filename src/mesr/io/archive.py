@@ -123,9 +123,9 @@ def _check_entries(entries: list[zipfile.ZipInfo], folder: Path) -> None:
 
 
 def _wanted(entry: zipfile.ZipInfo) -> bool:
-    """Leave out empty files and what macOS and hidden files add."""
+    """Leave out what macOS and hidden files add; an empty slice stays, so that it is refused and not passed over."""
     parts = PurePosixPath(entry.filename).parts
-    return entry.file_size > 0 and "__MACOSX" not in parts and not parts[-1].startswith(".")
+    return "__MACOSX" not in parts and not parts[-1].startswith(".")
 
 
 def _extract(opened: zipfile.ZipFile, entries: list[zipfile.ZipInfo], folder: Path) -> Unpacked:

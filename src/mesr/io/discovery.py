@@ -15,7 +15,7 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
-from ..errors import InputError, MesrError, TooLarge, UnreadableInput
+from ..errors import InputError, MesrError, TooLarge, UnreadableInput, UnsupportedInput
 from ..files import counted, plain_text, safe_name
 from ..limits import MAX_FILES
 from ..volume import Modality, Note, Volume
@@ -154,15 +154,21 @@ def _expanded(path: Path, refused: list[Refused]) -> Iterator[_File]:
 def _below(folder: Path, refused: list[Refused]) -> Iterator[Path]:
     """What is not hidden below `folder`, by name; a folder that cannot be entered is told in `refused`.
 
-    A hidden folder may be what a killed run left half written.
+    A hidden folder may be what a killed run left half written. Links to folders are followed, each folder once.
     """
+    seen: set[Path] = set()
 
     def shut(error: OSError) -> None:
         place = str(error.filename)
         told = UnreadableInput("unreadable", "A folder in the input cannot be opened.", path=place)
         refused.append(_refusal(place, told, "folder"))
 
-    for place, folders, names in os.walk(folder, onerror=shut):
+    for place, folders, names in os.walk(folder, onerror=shut, followlinks=True):
+        real = Path(place).resolve()
+        if real in seen:
+            folders.clear()
+            continue
+        seen.add(real)
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         yield from (Path(place, name) for name in sorted(names) if not name.startswith("."))
 
@@ -217,9 +223,18 @@ def _dicom(files: list[_File], found: Found) -> int:
         found.notes.append(Note("skipped-objects", f"{text} skipped: {plain_text(kind)}."))
     for path in outcome.foreign:
         if path in explicit:
-            error = UnreadableInput(
-                "unknown-format", "The file is neither DICOM nor of another known format.", path=path
-            )
+            error: MesrError
+            if path.suffix.lower() in (".hdr", ".img"):
+                error = UnsupportedInput(
+                    "pair",
+                    "An image in one file was expected, found one of a pair.",
+                    "Convert it to .nii.",
+                    path,
+                )
+            else:
+                error = UnreadableInput(
+                    "unknown-format", "The file is neither DICOM nor of another known format.", path=path
+                )
             found.refused.append(_refusal(path.name, error))
     return len(set(outcome.foreign) - explicit)
 

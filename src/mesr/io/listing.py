@@ -9,7 +9,7 @@ from ..limits import MAX_LIST_BYTES
 
 
 def listed(file: Path) -> list[Path]:
-    """The inputs that a list names, one a line, relative to the list; empty lines and what follows a # left out.
+    """The inputs that a list names, one a line, relative to the list; empty lines and those that begin with # left out.
 
     Raises:
         UnreadableInput: codes `not-found`, `unreadable`, `empty-list`.

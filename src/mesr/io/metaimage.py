@@ -82,14 +82,11 @@ def read(path: Path) -> Volume:
     dtype = np.dtype(kind).newbyteorder(">" if _yes(fields, "BinaryDataByteOrderMSB", "False") else "<")
     compression: Compression = "zlib" if _yes(fields, "CompressedData", "False") else ""
     shape = (size[2] if dimensions == 3 else 1, size[1], size[0])
-    data, start = (
-        (path, start)
-        if fields["ElementDataFile"] in ("LOCAL", "Local", "local")
-        else (
-            beside(path, fields["ElementDataFile"]),
-            max(header_size, 0),
-        )
-    )
+    local = fields["ElementDataFile"] in ("LOCAL", "Local", "local")
+    data = path if local else beside(path, fields["ElementDataFile"])
+    # A HeaderSize counts from the beginning of the file that holds the voxels, this one too.
+    if header_size > 0 or not local:
+        start = max(header_size, 0)
     if header_size == -1 and not compression:
         start = data.stat().st_size - int(np.prod([*shape, dtype.itemsize], dtype=object))
     encoding = Encoding(dtype)

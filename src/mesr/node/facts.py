@@ -11,7 +11,7 @@ from pydicom import Dataset
 from ..errors import UnreadableInput
 from ..files import plain_text
 from ..io.dicom.header import quiet, read_header
-from ..io.dicom.identity import is_uid
+from ..io.dicom.identity import is_derived_here, is_uid
 
 
 @dataclass(frozen=True)
@@ -64,7 +64,6 @@ def _facts(header: Dataset) -> Facts:
     if not all(map(is_uid, uids)):
         raise UnreadableInput("damaged-uid", "An identifier of the object is not a valid UID.")
     expected = header.get("NumberOfSeriesRelatedInstances")
-    equipment = header.get("ContributingEquipmentSequence") or ()
     return Facts(
         sop_class,
         sop_instance,
@@ -73,7 +72,7 @@ def _facts(header: Dataset) -> Facts:
         modality=plain_text(header.get("Modality") or ""),
         description=plain_text(header.get("SeriesDescription") or ""),
         expected=int(expected) if isinstance(expected, int) and expected > 0 else None,
-        ours=any(item.get("Manufacturer") == "mesr" for item in equipment),
+        ours=is_derived_here(header),
     )
 
 

@@ -12,6 +12,8 @@ import pytest
 from found import assert_same, code_of, files, only
 from pydicom import Dataset
 from pydicom.data import get_testdata_file
+from pydicom.dataelem import RawDataElement
+from pydicom.tag import Tag
 from pydicom.uid import RTStructureSetStorage
 from scans import Recipe, dicom_series, enhanced_file
 
@@ -81,6 +83,29 @@ def test_a_series_with_a_broken_file_is_refused_not_shortened(tmp_path: Path) ->
     error = only(tmp_path).error
     assert error is not None
     assert error.code == "cut-short"
+    assert "1 of the 5 files" in error.sentence
+    assert error.path == scan.paths[-1]
+
+
+@pytest.mark.parametrize(
+    ("keyword", "value"),
+    [
+        ("RescaleIntercept", b"-1o24 "),
+        ("PixelSpacing", b"0.8\\a.7 "),
+        ("ImagePositionPatient", b"1\\2\\x100"),
+    ],
+)
+def test_a_series_with_a_number_that_is_none_is_refused_not_shortened(
+    tmp_path: Path, keyword: str, value: bytes
+) -> None:
+    def last(data: Dataset, k: int) -> None:
+        if k == 4:
+            tag = Tag(keyword)
+            data[tag] = RawDataElement(tag, "DS", len(value), value, 0, False, True)
+
+    scan = dicom_series(tmp_path, edit=last)
+    error = only(tmp_path).error
+    assert error is not None
     assert "1 of the 5 files" in error.sentence
     assert error.path == scan.paths[-1]
 

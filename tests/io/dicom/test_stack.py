@@ -8,7 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 from found import assert_same, code_of, files, only
-from pydicom import Dataset
+from pydicom import Dataset, dcmread
+from pydicom.uid import generate_uid
 from scans import dicom_series
 
 from mesr.errors import GeometryInput
@@ -93,6 +94,51 @@ def test_a_phase_that_lacks_a_slice_refuses_the_series(tmp_path: Path) -> None:
     dicom_series(tmp_path / "a")
     dicom_series(tmp_path / "b", seed=1, edit=second).paths[2].unlink()
     assert code_of(tmp_path) == "same-position"
+
+
+@pytest.mark.parametrize("alike", [0, 2, 4])
+def test_phases_keep_slices_that_are_alike(tmp_path: Path, alike: int) -> None:
+    for phase in (1, 2):
+
+        def blank(data: Dataset, k: int, phase: int = phase) -> None:
+            data.AcquisitionNumber = phase
+            if k == alike:
+                data.PixelData = bytes(len(data.PixelData))
+
+        dicom_series(tmp_path / str(phase), seed=phase, edit=blank)
+    found = discover(files(tmp_path)).series
+    assert [series.error for series in found] == [None, None]
+    assert [len(series.open().slices) for series in found] == [5, 5]
+
+
+def test_a_copy_under_another_acquisition_number_is_still_one(tmp_path: Path) -> None:
+    scan = dicom_series(tmp_path)
+    copy = dcmread(scan.paths[2])
+    copy.AcquisitionNumber, copy.SOPInstanceUID = 9, generate_uid()
+    copy.save_as(tmp_path / "copy.dcm")
+    volume = only(tmp_path).open()
+    assert_same(volume, scan)
+    assert "duplicate-dropped" in {note.code for note in volume.notes}
+
+
+def test_phases_of_unequal_length_are_told(tmp_path: Path) -> None:
+    def second(data: Dataset, k: int) -> None:
+        data.AcquisitionNumber = 2
+
+    dicom_series(tmp_path / "a")
+    dicom_series(tmp_path / "b", seed=1, edit=second).paths[-1].unlink()
+    found = discover(files(tmp_path)).series
+    for series in found:
+        (note,) = (note for note in series.open().notes if note.code == "split-by-phase")
+        assert "of 5, 4 slices" in note.text
+
+
+def test_slices_of_two_frames_of_reference_are_no_volume(tmp_path: Path) -> None:
+    def moved(data: Dataset, k: int) -> None:
+        data.FrameOfReferenceUID = f"1.2.3.{k // 3}"
+
+    dicom_series(tmp_path, edit=moved)
+    assert sorted(len(series.open().slices) for series in discover(files(tmp_path)).series) == [2, 3]
 
 
 def localizer(data: Dataset, k: int) -> None:

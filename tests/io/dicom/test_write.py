@@ -91,6 +91,20 @@ def test_slopes_that_differ_become_one_without_loss(tmp_path):
     assert_same(source, tmp_path / "out", step=1e-9)
 
 
+@pytest.mark.parametrize("modality", ["CT", "MR"])
+def test_a_source_that_uses_all_its_bits_loses_no_value(tmp_path, modality):
+    def full(data, k):
+        data.PixelData = np.linspace(0, 65535, 20 * 24).astype("<u2").tobytes()
+
+    scan = dicom_series(
+        tmp_path / "source", modality=modality, size=(2, 20, 24), bits_stored=16, slopes=(0.0625,), edit=full
+    )
+    made = opened(scan.paths)
+    report = write_series(made, tmp_path / "out")
+    assert report.clipped == 0
+    np.testing.assert_array_equal(opened(sorted((tmp_path / "out").iterdir())).array, made.array)
+
+
 def test_values_beyond_the_range_are_clipped_counted_and_told(tmp_path):
     source = opened(dicom_series(tmp_path / "source").paths)
     array = source.array.copy()

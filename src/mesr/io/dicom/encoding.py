@@ -1,13 +1,12 @@
 """How values become stored numbers: 16 bits, one slope and one intercept for the whole series.
 
-Chosen from the source's headers alone, before the first slice is computed, so that slices can be written
-one by one; chosen wide, so that overshoot and values above the network's window are not lost.
+Chosen from the source alone, before the first slice is computed, so that slices can be written one by one; chosen wide, so that overshoot and values above the network's window are not lost.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -67,6 +66,11 @@ class Encoding:
         ends = sorted(self.slope * stored + self.intercept for stored in (self.lowest, self.highest))
         return f"{ends[0]:g} to {ends[1]:g}"
 
+    def holds(self, low: float, high: float) -> bool:
+        """Whether all values from `low` to `high` can be stored, to the nearest step."""
+        ends = [round((value - self.intercept) / self.slope) for value in (low, high)]
+        return self.lowest <= min(ends) and max(ends) <= self.highest
+
     def padding(self, instance: Instance) -> int | None:
         """The stored number of the instance's padding; the source's own wherever slope and intercept are kept."""
         if instance.padding is None:
@@ -100,13 +104,21 @@ class Encoding:
         return Stored(pixels, clipped)
 
 
-def choose(instances: Sequence[Instance], modality: Modality | None) -> Encoding:
+def choose(
+    instances: Sequence[Instance], modality: Modality | None, values: Callable[[], tuple[float, float]]
+) -> Encoding:
     """The encoding of a series derived from `instances`.
 
     Slope and intercept are the source's where all its slices share them. CT is stored signed, which at an
     intercept of −1024 spans −33792…31743 HU, unless the source is unsigned and reaches further down by its
-    intercept or marks padding by a number no signed one can hold. MR keeps its sign. Where slices differ in slope or
-    intercept, one step is chosen that is as fine as the finest of them, if 16 bits then span them all.
+    intercept, uses numbers that no signed one can hold, or marks padding by one. MR keeps its sign. Where slices
+    differ in slope or intercept, one step is chosen that is as fine as the finest of them, if 16 bits then span them
+    all. Where the source has more than 16 bits and uses them, the step is as fine as 16 bits allow for the values
+    that occur, with a twentieth of their range to spare at either end.
+
+    Args:
+        values: gives the smallest and the largest value that occur, padding left out. Asked only where the headers do
+            not decide, since all slices have to be read for it.
 
     Raises:
         UnsupportedInput: code `rescale`; a slope is zero, or slope or intercept is not finite.
@@ -114,13 +126,25 @@ def choose(instances: Sequence[Instance], modality: Modality | None) -> Encoding
     if not all(math.isfinite(i.slope) and i.slope and math.isfinite(i.intercept) for i in instances):
         raise UnsupportedInput("rescale", "The rescale slope or intercept is zero or not a finite number.")
     slopes, intercepts = {i.slope for i in instances}, {i.intercept for i in instances}
+    shared = len(slopes) == len(intercepts) == 1
+    bits = max(i.bits_stored for i in instances)
     signed = all(i.signed for i in instances)
     if modality == "CT" and not signed:
         far_padding = any(i.padding is not None and i.padding >= 1 << BITS - 1 for i in instances)
         signed = min(intercepts) > -8192 and not far_padding
-    if len(slopes) == len(intercepts) == 1:
-        return Encoding(signed, _as_read(slopes.pop()), _as_read(intercepts.pop()))
-    return _common(instances, signed, intercepts)
+        if signed and bits == BITS and shared:
+            signed = Encoding(True, min(slopes), min(intercepts)).holds(*values())
+    if shared:
+        kept = Encoding(signed, _as_read(slopes.pop()), _as_read(intercepts.pop()))
+        if bits <= BITS or kept.holds(*values()):
+            return kept
+    if bits > BITS:
+        low, high = values()
+        spare = (high - low) / 20
+        ends = [low - spare, high + spare]
+    else:
+        ends = [i.slope * n + i.intercept for i in instances for n in _stored_ends(i)]
+    return _spanning(min(ends), max(ends), min(abs(i.slope) for i in instances), signed, intercepts)
 
 
 def ds(value: float) -> str:
@@ -129,12 +153,10 @@ def ds(value: float) -> str:
     return str(int(value)) if whole else format_number_as_ds(float(value))
 
 
-def _common(instances: Sequence[Instance], signed: bool, intercepts: Iterable[float]) -> Encoding:
-    """One slope and intercept that hold every number the slices can hold."""
-    ends = [i.slope * n + i.intercept for i in instances for n in _stored_ends(i)]
-    low, high = min(ends), max(ends)
+def _spanning(low: float, high: float, finest: float, signed: bool, intercepts: Iterable[float]) -> Encoding:
+    """One slope, no finer than it need be, and one intercept, of the source's if one will do, that hold a range."""
     steps = (1 << BITS) - 1
-    slope = _as_read(max(min(abs(i.slope) for i in instances), (high - low) / steps))
+    slope = _as_read(max(finest, (high - low) / steps))
     first = Encoding(signed, slope, 0.0).lowest
     for intercept in sorted(set(intercepts)):
         if intercept + slope * first <= low and high <= intercept + slope * (first + steps):

@@ -18,6 +18,7 @@ from ...geometry import Vector
 from ...limits import MAX_SPACING_MM, MIN_SPACING_MM
 from ...volume import INVENTED, Modality, Note
 from .header import quiet, read_header
+from .identity import is_derived_here
 from .layout import LOSSY, Layout, layout_of
 from .series import Instance
 from .streams import damaged
@@ -113,6 +114,7 @@ class Contents(NamedTuple):
 
     Attributes:
         study, series: UIDs; series_number: or None.
+        ours: made by this software.
         skipped: the kind of object, where it is none that is read; else empty.
         modality: CT or MR.
         frames: empty where `error` says why.
@@ -121,6 +123,7 @@ class Contents(NamedTuple):
     study: str = ""
     series: str = ""
     series_number: int | None = None
+    ours: bool = False
     skipped: str = ""
     modality: Modality | None = None
     frames: tuple[Frame, ...] = ()
@@ -144,7 +147,9 @@ def read_file(path: Path) -> Contents:
             kind = str(dataset.get("SOPClassUID") or meta.get("MediaStorageSOPClassUID") or "")
             study, series = (str(dataset.get(f"{level}InstanceUID") or "") for level in ("Study", "Series"))
             given = number(dataset, "SeriesNumber")
-            contents = Contents(study, series, None if given is None else int(given))
+            contents = Contents(
+                study, series, None if given is None else int(given), is_derived_here(dataset)
+            )
             if not kind:
                 raise UnreadableInput(
                     "no-class", "The file does not say what kind of object it is.", path=path
@@ -170,6 +175,8 @@ def read_file(path: Path) -> Contents:
             except InputError as error:
                 error.path = path
                 return contents._replace(error=error)
+            except Exception:
+                return contents._replace(error=damaged(path))
     except InputError:
         raise
     except Exception:

@@ -87,7 +87,8 @@ def discover(paths: Sequence[Path]) -> Discovery:
         except InputError as error:
             found.refused.append(error)
             continue
-        if contents.series_number is not None:
+        # An earlier result of ours counts for nothing, or the next run would number its own otherwise.
+        if contents.series_number is not None and not contents.ours:
             numbers.setdefault(contents.study, set()).add(contents.series_number)
         if contents.skipped:
             found.skipped[contents.skipped] = found.skipped.get(contents.skipped, 0) + 1

@@ -10,12 +10,17 @@ import re
 import uuid
 from dataclasses import dataclass
 
+from pydicom import Dataset
+
 from ...errors import UnreadableInput
 from .series import DicomSeries
 
 NAMESPACE = uuid.UUID("6f1c1b3e-7d0e-5a53-9d9b-4d1f0a5c2e87")
 IMPLEMENTATION_CLASS_UID = f"2.25.{uuid.uuid5(NAMESPACE, 'implementation').int}"
 """Of the files this package writes (PS3.7 D.3.3.2)."""
+
+MANUFACTURER = "mesr"
+"""In the item of a ContributingEquipmentSequence (C.12.1.1.5) that tells of this software."""
 
 SERIES_NUMBER_OFFSET = 1000
 _VALID_UID = re.compile(r"[0-9]+(\.[0-9]+)*")
@@ -45,7 +50,7 @@ class Identity:
 
     Attributes:
         series_instance_uid: a function of everything that decides a pixel of any of its slices.
-        series_number: the source's plus a fixed offset, equal to no number seen in the study.
+        series_number: the source's plus a fixed offset, equal to no number seen in the study but of earlier results.
     """
 
     series_instance_uid: str
@@ -84,6 +89,16 @@ def derived_number(number: int | None, siblings: frozenset[int]) -> int:
         derived += SERIES_NUMBER_OFFSET
         if derived != number and derived not in siblings:
             return derived
+
+
+def is_derived_here(header: Dataset) -> bool:
+    """Whether this software made the object, by what it says of the equipment that contributed to it."""
+    try:
+        equipment = header.get("ContributingEquipmentSequence") or ()
+        return any(item.get("Manufacturer") == MANUFACTURER for item in equipment)
+    except Exception:
+        # What pydicom cannot decode was not written here, and is no reason to refuse the image.
+        return False
 
 
 def _check(series: DicomSeries) -> None:

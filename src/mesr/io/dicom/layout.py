@@ -88,7 +88,10 @@ def layout_of(header: Header, path: Path) -> Layout:
             "Convert the file to an uncompressed, JPEG-LS or JPEG 2000 one.",
             path,
         )
-    if dataset.get("SamplesPerPixel", 1) != 1 or dataset.get("PhotometricInterpretation") not in _GREY:
+    meaning = dataset.get("PhotometricInterpretation")
+    if meaning is None:
+        raise UnsupportedInput("colour", "The file does not say whether its pixels are grey.", path=path)
+    if dataset.get("SamplesPerPixel", 1) != 1 or meaning not in _GREY:
         raise UnsupportedInput(
             "colour", "Expected one grey value a pixel, found colour or a palette.", path=path
         )

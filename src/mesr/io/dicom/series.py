@@ -63,7 +63,8 @@ class DicomSeries:
         series_instance_uid: of every instance.
         frame_of_reference_uid: of every instance; empty where the files have none.
         series_number: None where the files have none.
-        sibling_series_numbers: every other SeriesNumber of the same study seen in this discovery.
+        sibling_series_numbers: every other SeriesNumber of the same study seen in this discovery, but for those of
+            earlier results.
         enhanced: the instances are frames of Enhanced (multi-frame) objects.
     """
 

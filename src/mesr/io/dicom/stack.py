@@ -6,8 +6,9 @@ A volume is made only of slices of one size and orientation whose positions lie 
 
 from __future__ import annotations
 
+import hashlib
 import itertools
-from collections.abc import Hashable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -61,7 +62,8 @@ def stacks(frames: Sequence[Frame]) -> list[Stack]:
     parts = _alike(images)
     if len(parts) > 1:
         text = (
-            f"The series mixes {len(parts)} sizes or orientations, which were taken as volumes of their own."
+            f"The series mixes {len(parts)} sizes, orientations or frames of reference, which were taken as volumes"
+            " of their own."
         )
         notes.append(Note("split-by-size", text))
     return [_with_notes(stack, notes) for part in parts for stack in _volumes_or_refusal(part)]
@@ -108,14 +110,17 @@ def _volumes(frames: list[Frame]) -> list[Stack]:
             f"{len(frames)} slices lack position, orientation or pixel spacing, so they make no volume.",
             "Give one slice at a time.",
         )
-    slots, notes = _without_copies(_slots(frames))
+    everything = _slots(frames)
+    prints = _prints(everything)
+    slots, notes = _without_copies(everything, lambda frame: prints[id(frame)])
+    if all(len(slot) == 1 for slot in slots):
+        return [_with_notes(_checked([frame for slot in slots for frame in slot]), notes)]
+    # Several volumes: slices of two of them may be alike, as blank ones are, and are no copies.
+    slots, notes = _without_copies(everything, lambda one: (prints[id(one)], *sorted(one.phases.items())))
     frames = [frame for slot in slots for frame in slot]
-    if len(frames) == len(slots):
-        return [_with_notes(_checked(frames), notes)]
     parts = _phases(frames, max(len(slot) for slot in slots))
     if parts is not None:
-        text = f"The series holds {len(parts)} volumes of the same place, which were told apart."
-        return [_with_notes(stack, [*notes, Note("split-by-phase", text)]) for stack in parts]
+        return [_with_notes(stack, [*notes, _told_apart(parts)]) for stack in parts]
     raise GeometryInput(
         "same-position",
         f"{counted(len(frames) - len(slots), 'slice lies', 'slices lie')} where another one lies, and nothing tells volumes apart.",
@@ -124,7 +129,7 @@ def _volumes(frames: list[Frame]) -> list[Stack]:
 
 
 def _alike(frames: Sequence[Frame]) -> list[list[Frame]]:
-    """Frames parted by class, size, orientation and pixel spacing, in order of appearance."""
+    """Frames parted by class, frame of reference, size, orientation and pixel spacing, in order of appearance."""
     parts: list[list[Frame]] = []
     for frame in frames:
         for part in parts:
@@ -140,6 +145,8 @@ def _matches(a: Frame, b: Frame) -> bool:
     one, two = a.instance, b.instance
     return (
         one.sop_class_uid == two.sop_class_uid
+        # Positions in two frames of reference have nothing to do with each other (C.7.4.1).
+        and a.frame_of_reference_uid == b.frame_of_reference_uid
         and (one.layout.rows, one.layout.columns) == (two.layout.rows, two.layout.columns)
         and _close(a.orientation, b.orientation, _ORIENTATION_TOLERANCE)
         and _close(a.pixel_spacing, b.pixel_spacing, _SPACING_TOLERANCE)
@@ -166,17 +173,24 @@ def _slots(frames: list[Frame]) -> list[list[Frame]]:
     return slots
 
 
-def _without_copies(slots: list[list[Frame]]) -> tuple[list[list[Frame]], list[Note]]:
-    """Each slot without frames whose place, pixels and rescale are another's."""
-    kept = []
+def _prints(slots: list[list[Frame]]) -> dict[int, Hashable]:
+    """By a frame's `id` what copies of it share: place, rescale and pixels."""
+    prints: dict[int, Hashable] = {}
     for slot in slots:
-        unique: dict[Hashable, Frame] = {}
         for frame in slot:
             instance = frame.instance
             # Bytes are compared only where two frames share a place, which is rare.
             pixels = encoded_frame(instance.path, instance.layout, instance.frame) if len(slot) > 1 else b""
-            unique.setdefault((instance.position, instance.slope, instance.intercept, pixels), frame)
-        kept.append(list(unique.values()))
+            digest = hashlib.sha256(pixels).digest()
+            prints[id(frame)] = (instance.position, instance.slope, instance.intercept, digest)
+    return prints
+
+
+def _without_copies(
+    slots: list[list[Frame]], shared: Callable[[Frame], Hashable]
+) -> tuple[list[list[Frame]], list[Note]]:
+    """Each slot without frames that share with another one what copies share."""
+    kept = [list({shared(frame): frame for frame in reversed(slot)}.values())[::-1] for slot in slots]
     dropped = sum(map(len, slots)) - sum(map(len, kept))
     text = counted(
         dropped,
@@ -199,6 +213,15 @@ def _phases(frames: list[Frame], count: int) -> list[Stack] | None:
         except GeometryInput:
             continue
     return None
+
+
+def _told_apart(parts: Sequence[Stack]) -> Note:
+    lengths = [len(part.frames) for part in parts]
+    of = "" if len(set(lengths)) == 1 else f", of {', '.join(map(str, lengths))} slices"
+    return Note(
+        "split-by-phase",
+        f"The series holds {len(parts)} volumes of the same place{of}, which were told apart.",
+    )
 
 
 def _parted(frames: list[Frame], keywords: tuple[str, ...]) -> list[list[Frame]]:
@@ -274,7 +297,7 @@ def _uneven(heights: np.ndarray[tuple[int], np.dtype[np.float64]], tolerance: fl
     return GeometryInput(
         "uneven-slices",
         f"Expected evenly spaced slices, found steps from {smallest:.2f} to {steps.max():.2f} mm.",
-        "Give each slice's file in a call of its own: mesr upscale SLICE.dcm -o RESULT.dcm …",
+        "Give single slices: one single-frame file in each call.",
     )
 
 

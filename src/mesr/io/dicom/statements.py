@@ -20,7 +20,7 @@ from ...volume import Note, Volume
 from .carry import character_set, encoded_items, raw_sequence
 from .describe import ascii_text, contribution, series_description
 from .encoding import BITS, Encoding, ds
-from .identity import Identity, uid
+from .identity import MANUFACTURER, Identity, uid
 from .series import DicomSeries, Instance
 
 _LOSSY = {
@@ -154,7 +154,7 @@ def credit(out: Dataset, work: Work) -> None:
     derivation = work.volume.derivation
     item = Dataset()
     item.PurposeOfReferenceCodeSequence = [code("109102", "DCM", "Processing Equipment")]
-    item.Manufacturer = "mesr"
+    item.Manufacturer = MANUFACTURER
     item.ManufacturerModelName = "mesr" if derivation is None else ascii_text(derivation.model, 64)
     item.SoftwareVersions = [f"mesr {__version__}"]
     if derivation is not None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
@@ -15,12 +17,13 @@ from pydicom.uid import UID, ExplicitVRLittleEndian
 from ... import __version__
 from ...errors import OutputError
 from ...files import atomic_folder, check_target
-from ...volume import Note, Volume
+from ...volume import Note, Slices, Volume
 from .carry import as_written
 from .derive import derive
 from .encoding import Encoding, choose
 from .header import quiet
 from .identity import IMPLEMENTATION_CLASS_UID, identify
+from .read import FrameSlices
 from .series import DicomSeries
 from .statements import Work, referenced_series
 
@@ -112,9 +115,9 @@ def begin(volume: Volume, *, keep_private: bool, now: datetime | None, form: str
     """
     series = volume.source
     assert isinstance(series, DicomSeries)
-    with quiet():
-        encoding = choose(series.instances, volume.modality)
-    # These read all pixels, perhaps in another thread that wants to be quiet too.
+    # These may read all pixels, perhaps in another thread that wants to be quiet too.
+    values = functools.cache(lambda: _range(FrameSlices(series.instances)))
+    encoding = choose(series.instances, volume.modality, values)
     settings = volume.derivation.settings if volume.derivation else _values(volume)
     identity = identify(series, settings, f"{encoding}{form}")
     moment = (now or datetime.now()).astimezone()
@@ -162,6 +165,17 @@ def check_source(volume: Volume, target: Path) -> None:
         raise OutputError(
             "output-is-input", "The output is, or holds, the source series.", "Choose another folder.", target
         )
+
+
+def _range(slices: Slices) -> tuple[float, float]:
+    """The smallest and the largest value of all slices, padding left out; each slice is read once more."""
+    low, high = math.inf, -math.inf
+    for k in range(len(slices)):
+        one = slices[k]
+        measured = one.values if one.padding is None else one.values[~one.padding]
+        if measured.size:
+            low, high = min(low, float(measured.min())), max(high, float(measured.max()))
+    return (low, high) if low <= high else (0.0, 0.0)
 
 
 def _values(volume: Volume) -> str:
