@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import importlib.util
 import logging
 import os
@@ -9,6 +10,7 @@ import shutil
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from pydicom import config as pydicom_config
@@ -16,13 +18,29 @@ from pydicom import config as pydicom_config
 _SHARED = Path(__file__).resolve().parents[2] / "shared"
 
 
+def pytest_configure() -> None:
+    """What whole files of tests are skipped without is there where it is required."""
+    if "SimpleITK" in _required() and importlib.util.find_spec("SimpleITK") is None:
+        raise pytest.UsageError("SimpleITK is required here, and is missing")
+
+
+def _required() -> list[str]:
+    return os.environ.get("MESR_REQUIRE", "").split(",")
+
+
 def require(name: str, present: bool) -> None:
     """Skip the test unless `present`; fail it where the environment's `MESR_REQUIRE` (a comma list) has `name`."""
     if present:
         return
-    if name in os.environ.get("MESR_REQUIRE", "").split(","):
+    if name in _required():
         pytest.fail(f"{name} is required here, and is missing")
     pytest.skip(f"needs {name}")
+
+
+def require_module(name: str) -> Any:
+    """A module, or skip or fail by its name."""
+    require(name, importlib.util.find_spec(name) is not None)
+    return importlib.import_module(name)
 
 
 def require_program(name: str) -> str:

@@ -7,6 +7,7 @@ import time
 from pathlib import Path
 
 import pytest
+from conftest import require_module
 
 from mesr.progress import Logs, Progress, plain_lines
 
@@ -39,7 +40,7 @@ def test_a_resumed_run_drops_what_it_repeats_and_keeps_the_step_it_goes_on_from(
 def test_tensorboard_keeps_the_step_a_resumed_run_goes_on_from(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    pytest.importorskip("tensorboard")
+    require_module("tensorboard")
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
     first = Logs(tmp_path, 0, 300)

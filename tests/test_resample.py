@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from conftest import shared_data
+from conftest import require_module, shared_data
 
 from mesr.grid import Axis
 from mesr.resample import METHODS, Method, fill_padding, matrix, resize, resize_mask
@@ -43,7 +43,7 @@ def test_interpolators_reproduce_the_samples_they_pass_through(method: Method) -
 
 @pytest.mark.parametrize(("method", "order", "atol"), [("bilinear", 1, 0.1), ("bspline3", 3, 0.1)])
 def test_values_on_a_real_slice_are_those_of_simpleitk(method: Method, order: int, atol: float) -> None:
-    sitk = pytest.importorskip("SimpleITK", reason="needs SimpleITK")
+    sitk = require_module("SimpleITK")
     from mesr import io
 
     slice_ = io.read(shared_data() / "val" / "KiTS-00072").slices[9].values.astype(np.float64)

@@ -26,7 +26,7 @@ from .models.weights import Card
 from .resample import fill_padding, resize, resize_mask
 from .volume import INVENTED, Derivation, FloatImage, Mask, Slice, Volume
 
-REVISION = 3
+REVISION = 4
 """Raised whenever the same inputs give other pixels (`Derivation.revision`)."""
 
 Precision = Literal["auto", "float32", "bf16"]

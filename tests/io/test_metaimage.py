@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from conftest import require_module
 from volumes import counted, enlarged, volume
 
 from mesr import io
@@ -58,7 +59,7 @@ def test_the_older_names_of_fields_are_understood(tmp_path: Path) -> None:
 )
 @pytest.mark.parametrize("big", ["True", "False"])
 def test_every_type_and_byte_order_is_read_as_simpleitk_reads_it(tmp_path: Path, kind: str, big: str) -> None:
-    sitk = pytest.importorskip("SimpleITK")
+    sitk = require_module("SimpleITK")
     codes = {"MET_UCHAR": "u1", "MET_CHAR": "i1", "MET_USHORT": "u2", "MET_INT": "i4", "MET_LONG_LONG": "i8"}
     values = np.arange(120).reshape(4, 5, 6)
     dtype = np.dtype(codes.get(kind, "f4")).newbyteorder(">" if big == "True" else "<")

@@ -10,6 +10,7 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 import pytest
+from conftest import require_module
 from volumes import counted, enlarged, oblique, sheared, upright, volume
 
 from mesr import io
@@ -37,7 +38,7 @@ def test_values_and_places_come_back(tmp_path: Path, suffix: str, place) -> None
     ("suffix", "place"), [(s, p) for s in SUFFIXES for p in PLACES if p is not sheared or "nii" not in s]
 )
 def test_simpleitk_reads_the_same_result(tmp_path: Path, suffix: str, place) -> None:
-    sitk = pytest.importorskip("SimpleITK")
+    sitk = require_module("SimpleITK")
     result = enlarged(volume(place()))
     io.write(result, tmp_path / f"scan{suffix}")
     image = sitk.ReadImage(str(tmp_path / f"scan{suffix}"))
@@ -51,7 +52,7 @@ def test_simpleitk_reads_the_same_result(tmp_path: Path, suffix: str, place) -> 
 @pytest.mark.parametrize("suffix", [".nii", ".nii.gz", ".nrrd", ".mha", ".mhd", ".nhdr"])
 @pytest.mark.parametrize("compress", [False, True])
 def test_what_simpleitk_wrote_is_read_the_same(tmp_path: Path, suffix: str, compress: bool) -> None:
-    sitk = pytest.importorskip("SimpleITK")
+    sitk = require_module("SimpleITK")
     image = sitk.GetImageFromArray(counted().astype(np.int16))
     place = oblique()
     image.SetOrigin(place.origin)
@@ -92,7 +93,7 @@ def test_an_identity_gives_the_bytes_of_the_first_writing(tmp_path: Path, suffix
 
 @pytest.mark.parametrize("suffix", SUFFIXES)
 def test_integers_stay_integers_and_clipped_voxels_are_counted(tmp_path: Path, suffix: str) -> None:
-    sitk = pytest.importorskip("SimpleITK")
+    sitk = require_module("SimpleITK")
     sitk.WriteImage(sitk.GetImageFromArray(counted().astype(np.int16)), str(tmp_path / f"in{suffix}"))
     source = io.read(tmp_path / f"in{suffix}")
     values = counted() + 0.4
@@ -162,7 +163,7 @@ def test_any_flipped_byte_of_a_header_is_met_with_a_plain_refusal_or_an_image(
 
 
 def test_a_real_mr_is_read_as_simpleitk_reads_it(shared_data: Path) -> None:
-    sitk = pytest.importorskip("SimpleITK")
+    sitk = require_module("SimpleITK")
     path = shared_data / "test/pyradiomics/brain1.nrrd"
     image, back = sitk.ReadImage(str(path)), io.read(path)
     np.testing.assert_array_equal(back.array, sitk.GetArrayFromImage(image))

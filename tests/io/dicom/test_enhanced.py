@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from conftest import require_module
 from derived import assert_same, corners, dicom_errors, headers, magnified, opened
 from pydicom import Dataset, dcmread
 from pydicom.data import get_testdata_file
@@ -125,7 +126,7 @@ def test_private_elements_of_a_frame_are_kept_only_where_they_are_asked_for(tmp_
 
 
 def test_simpleitk_reads_the_same_places_and_values(tmp_path):
-    sitk = pytest.importorskip("SimpleITK")
+    sitk = require_module("SimpleITK")
     made = magnified(opened([PERFUSION]), "1.5")
     written(made, tmp_path / "out")
     image = sitk.ReadImage(str(tmp_path / "out" / "IM0001.dcm"))

@@ -8,7 +8,7 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 import pytest
-from conftest import require_program
+from conftest import require_module, require_program
 from derived import corners, magnified, opened
 from pydicom import Dataset
 from scans import dicom_series
@@ -19,7 +19,7 @@ from mesr.io.dicom.write import write_series
 
 @pytest.mark.parametrize("tilt", [0.0, 12.0])
 def test_simpleitk_reads_the_same_places_and_values(tmp_path, tilt):
-    sitk = pytest.importorskip("SimpleITK")
+    sitk = require_module("SimpleITK")
     made = magnified(opened(dicom_series(tmp_path / "source", tilt=tilt).paths), "1.7")
     write_series(made, tmp_path / "out")
     image = sitk.ReadImage([str(path) for path in sorted((tmp_path / "out").iterdir())])
