@@ -11,7 +11,7 @@ import torch
 from mesr.errors import UsageError
 from mesr.geometry import Geometry
 from mesr.grid import Grid, Target
-from mesr.inference import Options, Upscaler, consistency, tiles, upscale_volume, use_bf16
+from mesr.inference import PROBE, Options, Upscaler, consistency, tiles, upscale_volume, use_bf16
 from mesr.intensity import HU_WINDOW, missing
 from mesr.kernels import winograd
 from mesr.memory import LEAST_TILE, plan_tile
@@ -162,6 +162,18 @@ def test_a_result_knows_where_it_is_and_what_made_it() -> None:
     assert result.derivation.model == "tiny"
     assert "96" in result.derivation.settings
     assert result.slices[0].residual is not None
+
+
+def test_the_estimate_counts_slices_and_what_tiles_do_twice() -> None:
+    model = _network(1)
+    grid = Target.of(scale=2).grid((1, 400, 300), None)
+    seconds = iter(range(100))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("mesr.inference.time.perf_counter", lambda: float(next(seconds)))
+        whole = Upscaler(model, grid, HU_WINDOW, Options("cpu", "float32")).estimate()
+        tiled = Upscaler(model, grid, HU_WINDOW, Options("cpu", "float32", tile=100)).estimate()
+    assert whole == pytest.approx(400 * 300 / PROBE**2)
+    assert 1.05 * whole < tiled < 2 * whole
 
 
 def test_padding_takes_no_part_and_comes_back() -> None:

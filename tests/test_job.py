@@ -402,3 +402,20 @@ def test_a_result_beside_its_source_keeps_its_series_number_when_made_again(tmp_
         (outcome,) = job.run_all(found, TWICE, tmp_path / "in" / "out", settings)
         numbers.append(int(dcmread(outcome.outputs[0]).SeriesNumber))
     assert numbers == [1003, 1003, 1003]
+
+
+@pytest.mark.parametrize(("slices", "told"), [(job.LONG_STUDY - 1, 0), (job.LONG_STUDY, 1)])
+def test_a_long_study_is_said_to_take_so_long_before_it_begins(
+    tmp_path: Path, slices: int, told: int
+) -> None:
+    dicom_series(tmp_path / "in", size=(slices, 12, 10))
+    events: list[object] = []
+    fates = job.run_all(
+        job.discover([tmp_path / "in"]), TWICE, tmp_path / "out", SINC,
+        on_plan=events.append, on_slice=lambda done, count: events.append((done, count)),
+    )  # fmt: skip
+    assert [one.status for one in fates] == ["done"]
+    plans = [event for event in events if isinstance(event, float)]
+    assert len(plans) == told
+    assert all(plan > 0 for plan in plans)
+    assert events[told:] == [(k + 1, slices) for k in range(slices)]

@@ -21,7 +21,7 @@ from .errors import InternalError, MesrError, OutputError
 from .files import counted
 from .geometry import Geometry
 from .grid import Target
-from .inference import Options
+from .inference import ComputedSlices, Options
 from .io import Found, Item, Refused
 from .models import weights
 from .upscaling import Loader, apply
@@ -30,8 +30,12 @@ from .volume import Derivation, Note, Unit
 Status = Literal["done", "refused", "failed"]
 LARGE_SLICE = 64 << 20
 """Bytes of a computed slice (4096 squared) beyond which none is computed ahead of its writing."""
+LONG_STUDY = 16
+"""Slices from which on it is said beforehand how long a study will take."""
 OnSlice = Callable[[int, int], None]
 """Called with the slices done and their number."""
+OnPlan = Callable[[float], None]
+"""Called before the first slice of a long study with about how many seconds it will take."""
 
 
 @dataclass(frozen=True)
@@ -180,6 +184,7 @@ def run_all(
     settings: Settings = Settings(),
     *,
     on_start: Callable[[Item], None] | None = None,
+    on_plan: OnPlan | None = None,
     on_slice: OnSlice | None = None,
 ) -> Iterator[Outcome]:
     """One outcome a study, as each is finished; what discovery refused comes first.
@@ -197,7 +202,7 @@ def run_all(
         for item, (place, *_) in zip(found.items, places, strict=True):
             if on_start is not None:
                 on_start(item)
-            yield run(item, target, place, settings, inputs=inputs, on_slice=on_slice)
+            yield run(item, target, place, settings, inputs=inputs, on_plan=on_plan, on_slice=on_slice)
 
     return outcomes()
 
@@ -209,6 +214,7 @@ def run(
     settings: Settings = Settings(),
     *,
     inputs: Inputs | None = None,
+    on_plan: OnPlan | None = None,
     on_slice: OnSlice | None = None,
 ) -> Outcome:
     """Super-resolve one study and write it to `out` (`io.write`'s rule); an error becomes the outcome's.
@@ -220,7 +226,7 @@ def run(
     try:
         if inputs is not None:
             inputs.check(beside.written(out, settings))
-        outcome = _done(series, target, out, settings, outcome, on_slice)
+        outcome = _done(series, target, out, settings, outcome, on_plan, on_slice)
     except MesrError as error:
         outcome = replace(outcome, error=error)
     except MemoryError:
@@ -259,6 +265,7 @@ def _done(
     out: Path,
     settings: Settings,
     outcome: Outcome,
+    on_plan: OnPlan | None,
     on_slice: OnSlice | None,
 ) -> Outcome:
     started = time.perf_counter()
@@ -276,6 +283,12 @@ def _done(
             options=settings.compute,
             load=settings.load,
         )
+        if (
+            on_plan is not None
+            and len(volume.slices) >= LONG_STUDY
+            and isinstance(result.slices, ComputedSlices)
+        ):
+            on_plan(result.slices.estimate())
         computing = Watched(result.slices)
         large = 4 * math.prod(result.geometry.size[1:]) > LARGE_SLICE
         with Ahead(computing, wait=large) as results:

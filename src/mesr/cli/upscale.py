@@ -147,7 +147,9 @@ def upscale(
         spread(sources, dicomweb, target, output, settings, report, share)
     found = job.discover(sources, output)
     bar = Bar()
-    fates = job.run_all(found, target, output, settings, on_start=bar.start, on_slice=bar.slice)
+    fates = job.run_all(
+        found, target, output, settings, on_start=bar.start, on_plan=announce, on_slice=bar.slice
+    )
     if report is not None:
         reports.check_apart(report, chain.from_iterable(job.planned(found, output, settings)))
     tell(found.notes, indent="")
@@ -195,6 +197,18 @@ def describe(outcome: Outcome) -> None:
     if outcome.difference is not None:
         out.print(f"  difference from interpolation: {shown(outcome.difference)}")
     tell(outcome.notes)
+
+
+def announce(seconds: float) -> None:
+    """How long the study at hand will take, where that is worth saying."""
+    if seconds >= 90:
+        err.print(f"This will take about {duration(seconds)}.")
+
+
+def duration(seconds: float) -> str:
+    """Minutes, or hours and minutes, rounded to what an estimate is worth."""
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60 // 10 * 10} min"
 
 
 class Bar:
