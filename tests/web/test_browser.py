@@ -145,6 +145,25 @@ def test_a_study_is_seen_before_and_after_and_taken_away(
     shown = float(page.inner_text("#at-before").removesuffix(" HU").replace("−", "-"))
     assert scan.values[3].min() <= shown <= scan.values[3].max()
 
+    # They follow the picture under a cursor that rests.
+    place, value = page.inner_text("#at-place"), page.inner_text("#at-before")
+    page.mouse.wheel(0, 60)
+    expect(page.locator("#at-place")).not_to_have_text(place)
+    page.mouse.wheel(0, -60)
+    expect(page.locator("#at-place")).to_have_text(place)
+    expect(page.locator("#at-before")).to_have_text(value)
+    page.click("#closer")
+    expect(page.locator("#at-place")).to_have_text("–")
+    page.click("#fit")
+
+    # Another model: nothing is called a result before it is one.
+    page.wait_for_selector(SHOWN)
+    page.select_option("#model", "sinc")
+    assert page.evaluate("document.body.dataset.shown") is None
+    page.wait_for_selector(SHOWN)
+    page.select_option("#model", "auto")
+    page.wait_for_selector(SHOWN)
+
     # The swipe, by hand and by key.
     handle = page.locator("#handle")
     place = handle.bounding_box()
