@@ -79,6 +79,9 @@ MAX_STUDIES = 8
 STUDY_SECONDS = 4 * 3600.0
 """How long the page holds a study that nobody asks about."""
 
+MAX_RESULTS = 4
+"""Results of one study that the page holds; the oldest goes for another."""
+
 MAX_PAGE_VOXELS = 1 << 31
 """Voxels in a result that the page computes."""
 
