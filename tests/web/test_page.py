@@ -350,15 +350,20 @@ def test_a_study_that_is_closed_leaves_no_file(
 ) -> None:
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "tmp"))
     (tmp_path / "tmp").mkdir()
+    with zipfile.ZipFile(tmp_path / "study.zip", "w") as archive:
+        archive.write(scan.paths[0], "0.dcm")
     with TestClient(create_app(Service(models=[weights])), base_url=HOME) as client:
         page = Page(client)
         study, other = page.upload(scan.paths), page.upload(scan.paths[:1])
-        (root,) = (tmp_path / "tmp").iterdir()
+        page.ask("DELETE", f"/api/studies/{page.upload([tmp_path / 'study.zip'])['id']}")
+        zipped = page.upload([tmp_path / "study.zip"])
+        (root,) = (tmp_path / "tmp").glob("mesr*")
+        page.ask("DELETE", f"/api/studies/{zipped['id']}")
         assert stat.S_IMODE(root.stat().st_mode) == 0o700
         page.ask("DELETE", f"/api/studies/{study['id']}")
         assert [folder.name for folder in root.iterdir()] == [other["id"]]
         assert page.refused("GET", f"/api/studies/{study['id']}/series/0") == (404, "gone")
-    assert list((tmp_path / "tmp").iterdir()) == []
+    assert list((tmp_path / "tmp").glob("mesr*")) == []
 
 
 def test_a_refused_upload_leaves_no_file(

@@ -49,12 +49,13 @@ def is_zip(path: Path) -> bool:
         return False
 
 
-def private_folder() -> tempfile.TemporaryDirectory[str]:
+def private_folder(below: Path | None = None) -> tempfile.TemporaryDirectory[str]:
     """A temporary folder that only this user can enter, removed when it is closed or forgotten.
 
-    The volumes read from it are lazy: keep it as long as they are used.
+    It lies below `below`, else where the system has temporary files. The volumes read from it are lazy: keep it as
+    long as they are used.
     """
-    return tempfile.TemporaryDirectory(prefix="mesr-")
+    return tempfile.TemporaryDirectory(prefix="mesr-", dir=below)
 
 
 def unpack(archive: Path, folder: Path) -> Unpacked:
