@@ -30,7 +30,7 @@ from ..volume import Note
 from . import downloads, uploads
 from .jobs import Jobs, Work
 from .live import Frame, Live, Place, View
-from .security import COOKIE, Guard, body_of, status_of
+from .security import Guard, body_of, cookie_of, status_of
 from .session import Desk, Study
 
 STATIC = Path(str(resources.files("mesr.web") / "static"))
@@ -170,7 +170,9 @@ def create_app(service: Service = Service()) -> Guard:
             )
         answer = Response(status_code=204)
         secure = request.url.scheme == "https"
-        answer.set_cookie(COOKIE, shown.token, httponly=True, samesite="strict", secure=secure)
+        answer.set_cookie(
+            cookie_of(request.scope), shown.token, httponly=True, samesite="strict", secure=secure
+        )
         return answer
 
     @app.get("/api/about")
