@@ -225,6 +225,18 @@ def test_a_study_is_seen_before_and_after_and_taken_away(
     assert Path(caught.value.path()).read_bytes()[:2] == b"\x1f\x8b"
     _screenshot(page, tmp_path, "done")
 
+    # Another one in its place: the first one's files go.
+    first = page.get_attribute("[data-kind=nifti]", "href")
+    page.click("#run")
+    expect(page.locator("[data-kind=nifti]")).not_to_have_attribute("href", first)
+    page.wait_for_selector("#result:not([hidden])")
+    (study,) = server.temporary.glob("mesr-web-*/*/")
+    for _ in range(10 * SECONDS):
+        if len(found := {path.parent for path in study.glob("*/CT-*")}) == 1:
+            break
+        page.wait_for_timeout(100)
+    assert len(found) == 1
+
     # The volume view, in the same window; then a tablet.
     page.click("text=Volume")
     page.wait_for_selector("#volume:not([hidden])")
