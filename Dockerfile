@@ -1,6 +1,7 @@
 # mesr on the command line, and with its web page and DICOM node where their extras are named.
 #
 #   docker build -t mesr .
+#   make web && docker build -t mesr:web --build-arg EXTRAS=itk,web .    (make web brings the page's viewer into src)
 #   docker build -t mesr:cuda --build-arg TORCH_INDEX=https://download.pytorch.org/whl/cu130 .
 #   docker run --rm --network none -v "$PWD:/data" mesr upscale /data/study -o /data/finer --spacing 0.5
 #

@@ -27,6 +27,7 @@ class Server:
         pages: whether it knows limit and offset.
         failures: answers 503 so often before it answers.
         cut: bytes a retrieval is cut short by.
+        missing: instances that a retrieval leaves out; `status` is its answer's.
         answer: sent in place of what a query matches.
         redirect: where everything is sent on to.
         asked: paths with queries, in order.
@@ -38,6 +39,8 @@ class Server:
     pages: bool = True
     failures: int = 0
     cut: int = 0
+    missing: int = 0
+    status: int = 200
     answer: bytes | None = None
     redirect: str | None = None
     asked: list[str] = field(default_factory=list)
@@ -88,11 +91,11 @@ def serving(*folders: Path) -> Iterator[Server]:
                 case ["studies", study, "series", series] if (study, series) in server.series:
                     parts_ = [
                         f"--{BOUNDARY}\r\nContent-Type: application/dicom\r\n\r\n".encode() + path.read_bytes() + b"\r\n"
-                        for path in server.series[study, series][1]
+                        for path in server.series[study, series][1][server.missing :]
                     ]  # fmt: skip
                     body = b"".join(parts_) + f"--{BOUNDARY}--\r\n".encode()
                     kind = f'multipart/related; type="application/dicom"; boundary={BOUNDARY}'
-                    self._send(200, kind, body[: len(body) - server.cut])
+                    self._send(server.status, kind, body[: len(body) - server.cut])
                 case _:
                     self._send(404, "text/plain", b"nothing")
 

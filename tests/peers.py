@@ -116,7 +116,7 @@ class Pacs:
 
     Attributes:
         received: each object that came, in order, as the bytes of its data set, by SOP Instance UID.
-        answer: the status for an object's UID; success by default.
+        answer: the status for an object's UID, success by default; a ConnectionAbortedError aborts its association.
 
     Args:
         port: where it listens; any that is free by default.
@@ -146,7 +146,11 @@ class Pacs:
 
     def _take(self, event: Any) -> int:
         uid = str(event.request.AffectedSOPInstanceUID)
-        status = self.answer(uid)
+        try:
+            status = self.answer(uid)
+        except ConnectionAbortedError:
+            event.assoc.abort()
+            return 0xC000
         if status in (0x0000, 0xB000):
             self.received.append((uid, event.encoded_dataset()))
         return status

@@ -382,6 +382,54 @@ def test_evaluate_measures_scans_and_pairs(tmp_path: Path) -> None:
     assert _run(*asked, tmp_path / "in").exit_code == 2
 
 
+def test_no_patient_data_goes_into_a_set_weights_results_or_a_graph(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Whatever `prepare`, `train`, `evaluate` and `export` print, log or write."""
+    caplog.set_level("DEBUG", "mesr")
+
+    def spoilt(data: Dataset, k: int) -> None:
+        data.StudyDescription = data.SeriesDescription = data.InstitutionName = "ZZPHI^MARKER"
+
+    scans = []
+    for n in range(3):
+        scan = dicom_series(
+            tmp_path / f"p{n}",
+            size=(1, 64, 64),
+            seed=n,
+            study=f"1.2.3.{n}",
+            series=f"1.2.3.{n}.1",
+            edit=spoilt,
+        )
+        assert all(MARKER.search(path.read_bytes()) for path in scan.paths)
+        scans.append(tmp_path / f"p{n}")
+    made = tmp_path / "made"
+    made.mkdir()
+    (tmp_path / "c.yaml").write_text(
+        "name: mine\nmodel: {name: mesr, args: {blocks: 1, features: 8, hidden: 16}}\n"
+    )
+    weights = made / "run" / "mine.safetensors"
+    told = []
+    for asked in (
+        ("prepare", *scans[:2], "-o", made / "set", "--modality", "ct", "--val", "0.5"),
+        ("train", tmp_path / "c.yaml", f"set={made / 'set'}", f"out={made / 'run'}", "steps=2", "sampling.patch=8",
+         "sampling.batch=2", "sampling.high=2.0", "validation.scales=[2.0]", "validation.slices=1"),
+        ("evaluate", "-o", made / "results", "--models", f"sinc,{weights}", scans[2], "--scales", "2",
+         "--modality", "ct"),
+        ("export", weights, "--onnx", made / "mine.onnx", "--scale", "2"),
+    ):  # fmt: skip
+        done = _run(*asked)
+        assert done.exit_code == 0, done.output
+        told.append(done.output)
+    left = _tree(made)
+    assert {".json", ".csv", ".md", ".safetensors", ".onnx"} <= {Path(name).suffix for name in left}
+    told += [*left, *(record.getMessage() for record in caplog.records)]
+    for text in told:
+        assert not MARKER.search(text.encode()), text
+    for name, content in left.items():
+        assert not MARKER.search(content or b""), name
+
+
 def test_no_patient_data_leaves_dicom(tmp_path: Path) -> None:
     """Everything a run prints, reports, draws or leaves in temporary folders, on good and on broken files."""
 

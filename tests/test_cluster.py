@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 import zipfile
@@ -317,6 +318,47 @@ def test_series_of_a_server_are_done_in_folders_as_if_they_had_been_files(tmp_pa
         asked = [path for path in server.asked if path.endswith("/1.2.0")]
         assert len(asked) == 1
     assert content(spread) == content(alone)
+
+
+@pytest.mark.usefixtures("here")
+def test_a_series_of_which_the_server_gives_a_part_is_refused_and_asked_for_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("time.sleep", lambda _: None)
+    dicom_series(tmp_path / "pacs", size=(3, 12, 10), study="1.2", series="1.2.0")
+    out = tmp_path / "out"
+    with serving(tmp_path / "pacs") as server:
+        client = Client.of(f"{server.address}/series")
+        server.missing = 1
+        for code in ("dicomweb-incomplete", None):
+            units, _ = queried(client, out)
+            (one,) = run_all(NOTHING, units, TARGET, out, SETTINGS, Pool(), client)
+            assert (one.fate.error and one.fate.error.code) == code
+            server.missing = 0
+
+
+@pytest.mark.usefixtures("here")
+def test_what_was_done_of_a_series_is_kept_where_the_rest_was_refused(tmp_path: Path) -> None:
+    dicom_series(tmp_path / "pacs/whole", size=(3, 12, 10), study="1.2", series="1.2.0")
+    uneven = dicom_series(tmp_path / "pacs/uneven", size=(4, 14, 14), study="1.2", series="1.2.0", seed=1)
+    uneven.paths[1].unlink()
+    out = tmp_path / "out"
+
+    def call(settings: job.Settings = SETTINGS) -> list[tuple[str | None, bool]]:
+        units, _ = queried(client, out)
+        told = run_all(NOTHING, units, TARGET, out, settings, Pool(), client)
+        return [(one.fate.error and one.fate.error.code, one.before) for one in told]
+
+    with serving(tmp_path / "pacs") as server:
+        client = Client.of(f"{server.address}/series")
+        for before in (False, True, True):
+            assert call() == [("uneven-slices", False), (None, before)]
+        assert call(replace(SETTINGS, force=True)) == [("uneven-slices", False), (None, False)]
+        assert call() == [("uneven-slices", False), (None, True)]
+        (result,) = (path for path in out.iterdir() if path.name != FOLDER)
+        shutil.rmtree(result)
+        assert call() == [("uneven-slices", False), (None, False)]
+        assert call(replace(SETTINGS, difference=True)) == [("uneven-slices", False), ("exists", False)]
 
 
 @pytest.mark.usefixtures("here")

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import io
+import os
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,6 +18,7 @@ from mesr.cluster import dicomweb
 from mesr.cluster.dicomweb import Client
 from mesr.cluster.multipart import parts
 from mesr.errors import MesrError, TooLarge, UsageError
+from mesr.limits import HTTP_ATTEMPTS
 
 
 @pytest.fixture(name="server")
@@ -82,6 +86,30 @@ def test_an_answer_cut_short_is_no_series_and_leaves_nothing(
         Client.of(f"{server.address}/series").fetch("1.2.1", "1.2.1.1", tmp_path / "here")
     assert refused.value.code == "dicomweb"
     assert list((tmp_path / "here").iterdir()) == []
+
+
+@pytest.mark.parametrize(("missing", "status"), [(1, 200), (1, 206), (0, 206)])
+def test_a_part_of_a_series_is_no_series(server: Server, missing: int, status: int, tmp_path: Path) -> None:
+    client = Client.of(f"{server.address}/series")
+    (tmp_path / "here").mkdir()
+    server.missing, server.status = missing, status
+    with pytest.raises(MesrError) as refused:
+        client.fetch("1.2.1", "1.2.1.1", tmp_path / "here", 2)
+    assert refused.value.code == "dicomweb-incomplete"
+    assert len(server.asked) == HTTP_ATTEMPTS
+    assert list((tmp_path / "here").iterdir()) == []
+    server.missing, server.status = 0, 200
+    assert len(client.fetch("1.2.1", "1.2.1.1", tmp_path / "here", 1)) == 2
+
+
+def test_no_proxy_is_asked(server: Server) -> None:
+    code = "import sys; from mesr.cluster.dicomweb import Client; print(len(list(Client.of(sys.argv[1]).series())))"
+    proxies = dict.fromkeys(("http_proxy", "https_proxy", "all_proxy"), "http://127.0.0.1:1") | {
+        "no_proxy": ""
+    }
+    command = [sys.executable, "-c", code, f"{server.address}/series"]
+    done = subprocess.run(command, env=os.environ | proxies, capture_output=True, text=True, check=False)
+    assert done.stdout == "3\n", done.stderr
 
 
 @pytest.mark.parametrize(

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import os
+import shutil
+import traceback
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -100,6 +103,32 @@ def test_a_bug_is_an_outcome_and_its_text_stays_inside(
     assert "ZZPHI" not in str(outcome.error)
     assert isinstance(outcome.error.__cause__, ValueError)
     assert job.exit_code([outcome]) == 1
+
+
+@pytest.mark.parametrize("bug", [False, True])
+def test_an_outcome_keeps_no_unpacked_file(tmp_path: Path, bug: bool) -> None:
+    dicom_series(tmp_path / "in", size=(2, 12, 10))
+    shutil.make_archive(str(tmp_path / "study"), "zip", tmp_path / "in")
+    below = tmp_path / "private"
+    below.mkdir()
+
+    def broken(k: int, count: int) -> None:
+        raise ValueError("broken") if bug else UsageError("stopped", "Stopped.")
+
+    gc.disable()
+    try:
+        found = io.discover([tmp_path / "study.zip"], below)
+        outcome = job.run(found.items[0], TWICE, tmp_path / "out", SINC, on_slice=broken)
+        assert outcome.error is not None
+        assert outcome.error.code == ("internal" if bug else "stopped")
+        del found
+        assert list(below.iterdir()) == []
+    finally:
+        gc.enable()
+    if bug:
+        cause = outcome.error.__cause__
+        assert cause is not None
+        assert "in broken" in "".join(traceback.format_exception(cause))
 
 
 def test_what_is_there_is_kept_unless_forced(tmp_path: Path) -> None:

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import importlib.util
+import json
+import re
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -43,6 +46,56 @@ def test_the_most_precise_word_on_a_licence_counts() -> None:
     assert release.licence(told) == "MIT"
     assert release.licence(told | {"expression": ""}) == "BSD License"
     assert release.licence({"expression": "", "text": "ISC", "classifiers": []}) == "ISC"
+
+
+def test_every_extra_that_users_install_is_looked_at() -> None:
+    project = tomllib.loads((release.ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    found = release.extras(project)
+    assert {"web", "node", "cluster", "itk", "maps", "onnx"} <= set(found)
+    assert not {"dev", "docs", "release"} & set(found)
+
+
+def test_what_npm_brings_into_the_wheel_is_listed() -> None:
+    packages = release.bundled(json.loads((release.ROOT / "web/package-lock.json").read_text()))
+    assert ("@niivue/niivue", "0.69.0", "BSD-2-Clause") in [one[:3] for one in packages]
+    assert not any("rollup" in one.name for one in packages)
+    assert all(re.fullmatch("[0-9a-f]{128}", one.digest) for one in packages)
+    licences = release.ROOT / "src/mesr/web/static/vendor/niivue/LICENCES.txt"
+    if licences.exists():
+        told = re.findall(r"^(\S+) (\d\S*), \S+$", licences.read_text(encoding="utf-8"), re.MULTILINE)
+        assert sorted(told) == [(one.name, one.version) for one in packages]
+
+
+def test_a_bill_of_materials_has_what_npm_brings() -> None:
+    lock = {
+        "packages": {
+            "": {"name": "mesr-page"},
+            "node_modules/@a/b": {"version": "1.0.0", "license": "MIT", "integrity": "sha512-AAEC"},
+            "node_modules/c/node_modules/d": {
+                "version": "2.0.0",
+                "license": "ISC",
+                "integrity": "sha512-/w==",
+            },
+            "node_modules/@rollup/x": {"version": "4.0.0", "license": "MIT", "integrity": "sha512-AAEC"},
+        }
+    }
+    packages = release.bundled(lock)
+    assert [tuple(one) for one in packages] == [
+        ("@a/b", "1.0.0", "MIT", "000102"),
+        ("d", "2.0.0", "ISC", "ff"),
+    ]
+    bill = {
+        "bomFormat": "CycloneDX",
+        "components": [{"bom-ref": "mesr==1", "name": "mesr"}, {"bom-ref": "numpy==2", "name": "numpy"}],
+        "dependencies": [{"ref": "mesr==1", "dependsOn": ["numpy==2"]}, {"ref": "numpy==2"}],
+    }
+    whole = release.joined(bill, packages)
+    refs = ["pkg:npm/%40a/b@1.0.0", "pkg:npm/d@2.0.0"]
+    assert [one["bom-ref"] for one in whole["components"]] == ["mesr==1", "numpy==2", *refs]
+    assert whole["components"][2]["licenses"] == [{"license": {"id": "MIT"}}]
+    assert whole["dependencies"][0] == {"ref": "mesr==1", "dependsOn": ["numpy==2", *refs]}
+    assert {one["ref"] for one in whole["dependencies"]} == {one["bom-ref"] for one in whole["components"]}
+    assert whole["bomFormat"] == "CycloneDX"
 
 
 def test_a_wheel_holds_the_package_and_nothing_else() -> None:

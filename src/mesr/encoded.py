@@ -20,15 +20,12 @@ from torch import Tensor
 from .grid import Axis, Grid, round_half_up
 from .inference import Options, Tile, padded_again, resolve_device, tile, tiles, use_bf16
 from .intensity import Window, missing
-from .limits import MAX_SCALE
+from .limits import MAX_PREPARED_PIXELS, MAX_SCALE
 from .memory import plan_tile
 from .models import SuperResolver
 from .models.contract import Encoded
 from .resample import fill_padding, resize, support
 from .volume import FloatImage, Slice, Unit
-
-MOST_PREPARED = 1 << 19
-"""Input pixels up to which all is kept that makes decoding quicker (724²): about 1.3 kB a pixel."""
 
 
 class Region(NamedTuple):
@@ -83,7 +80,7 @@ class EncodedSlice:
         lr = torch.from_numpy(np.ascontiguousarray(window.forward(measured)))[None, None].to(self._device)
         with self._computing():
             self._encoded = self._encode(lr, options)
-            if self._device.type == "cpu" and not self._bf16 and lr.numel() <= MOST_PREPARED:
+            if self._device.type == "cpu" and not self._bf16 and lr.numel() <= MAX_PREPARED_PIXELS:
                 self._encoded = model.prepared(self._encoded)
         self._finished: tuple[Grid, Tensor] | None = None
 

@@ -18,6 +18,7 @@ exception is a bug of ours. The path is kept apart because only the command line
 
 from __future__ import annotations
 
+import traceback
 from pathlib import Path
 from typing import ClassVar
 
@@ -47,6 +48,22 @@ class MesrError(Exception):
 
     def __reduce__(self) -> tuple[object, ...]:
         return (type(self), (self.code, self.sentence, self.fix, self.path))
+
+
+def bare(error: MesrError) -> MesrError:
+    """An error that is kept: the frames of its traceback would keep volumes, and with them their files.
+
+    Of a bug, its lines stay as a note.
+    """
+    bug = error.__cause__
+    while bug is not None:
+        if bug.__traceback__ is not None:
+            lines = "".join(traceback.format_tb(bug.__traceback__)).rstrip()
+            bug.add_note(f"Traceback (most recent call last):\n{lines}")
+        bug.__traceback__ = None
+        bug = bug.__cause__ or bug.__context__
+    error.__context__ = None
+    return error.with_traceback(None)
 
 
 class UsageError(MesrError):

@@ -17,7 +17,7 @@ from typing import Literal
 
 from . import beside, io
 from .ahead import Ahead, Watched
-from .errors import InternalError, MesrError, OutputError
+from .errors import InternalError, MesrError, OutputError, bare
 from .files import counted
 from .geometry import Geometry
 from .grid import Target
@@ -228,12 +228,12 @@ def run(
             inputs.check(beside.written(out, settings))
         outcome = _done(series, target, out, settings, outcome, on_plan, on_slice)
     except MesrError as error:
-        outcome = replace(outcome, error=error)
+        outcome = replace(outcome, error=bare(error))
     except MemoryError:
         memory = MesrError("memory", "There was not enough memory.", "Close other programs, or ask for less.")
         outcome = replace(outcome, error=memory)
     except Exception as bug:
-        outcome = replace(outcome, status="failed", error=InternalError(bug))
+        outcome = replace(outcome, status="failed", error=bare(InternalError(bug)))
     return replace(outcome, seconds=outcome.seconds | {"total": time.perf_counter() - began})
 
 

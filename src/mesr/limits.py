@@ -36,7 +36,9 @@ MAX_INFLATED_BYTES = MAX_HEADER_BYTES + 4 * MAX_SLICE_PIXELS
 MAX_ZIP_ENTRIES = 200_000
 MAX_ZIP_RATIO = 1_000
 MAX_ZIP_BYTES = 1 << 35
-"""Entries in a zip, their compression ratio one by one, and their total size unpacked."""
+SMALL_ZIP_ENTRY = 1 << 20
+"""Entries in a zip, their compression ratio one by one, and their total size unpacked; and bytes up to which an entry
+may have any ratio: an empty slice shrinks a thousandfold."""
 
 DECODE_SECONDS = 60.0
 DECODE_BYTES = 4 << 30
@@ -56,12 +58,13 @@ STUDY_ATTEMPTS = 3
 """Workers of a cluster that a study may cost in one call."""
 
 MAX_ANSWER_BYTES = 64 << 20
+MAX_PART_HEADER_BYTES = 1 << 16
 MAX_SERIES = 1_000_000
 MAX_FETCHED_BYTES = 1 << 35
 HTTP_SECONDS = 60.0
 HTTP_ATTEMPTS = 3
-"""Of a DICOMweb server: one answer to a query, series of all its answers, one series fetched; and how long it may say
-nothing, and how often it is asked before it is given up."""
+"""Of a DICOMweb server: one answer to a query, the header of one part of an answer, series of all its answers, one
+series fetched; and how long it may say nothing, and how often it is asked before it is given up."""
 
 MAX_TEXT = 64
 """Characters of a header's free text that are ever shown or logged."""
@@ -73,11 +76,17 @@ MAX_UPLOAD_FILES = 20_000
 MAX_REQUEST_BYTES = 1 << 16
 """Bytes of any other request to the page."""
 
+MAX_REQUESTS = 64
+"""Requests that the page answers at a time; a browser has six."""
+
 MAX_STUDIES = 8
 """Studies the page holds; the one unused the longest goes for another."""
 
 STUDY_SECONDS = 4 * 3600.0
 """How long the page holds a study that nobody asks about."""
+
+MAX_RESULTS = 4
+"""Results of one study that the page holds; the oldest goes for another."""
 
 MAX_PAGE_VOXELS = 1 << 31
 """Voxels in a result that the page computes."""
@@ -89,7 +98,9 @@ MAX_SHOWN_VOXELS = 1 << 27
 """Voxels of a volume that is shown as one in a browser, whose graphics memory holds it."""
 
 MAX_FEATURE_BYTES = 1 << 30
-"""Features of slices that are kept for the page."""
+MAX_PREPARED_PIXELS = 1 << 19
+"""Features of slices that are kept for the page; and pixels of a slice up to which all is kept that makes decoding it
+quicker (724²), about 1.3 kB a pixel."""
 
 NODE_ASSOCIATIONS = 8
 NODE_CONNECTIONS = 32
@@ -104,6 +115,14 @@ an association, its TLS handshake included."""
 NODE_OBJECT_MIB = 512
 NODE_PDU_BYTES = 1 << 20
 """MiB of one object sent to the node, by default, and bytes of one PDU (PS3.8 9.3)."""
+
+NODE_STOW_BYTES = 32 << 20
+NODE_STOW_ANSWER_BYTES = 4 << 20
+"""Bytes of files in one STOW-RS request of the node, unless one file alone has more, and of its answer."""
+
+NODE_HEALTH_SECONDS = 5.0
+NODE_HEALTH_REQUESTS = 8
+"""How long who asks for the node's health may say nothing, and how many are answered at a time."""
 
 NODE_CONFIG_BYTES = 1 << 20
 """Bytes of `node.yaml`."""

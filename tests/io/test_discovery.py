@@ -115,6 +115,30 @@ def test_a_zip_is_searched_and_kept_while_its_volume_is_used(tmp_path: Path) -> 
     assert not any(file.exists() for file in files)
 
 
+def test_a_zip_is_unpacked_below_a_folder_and_gone_with_what_was_found(tmp_path: Path) -> None:
+    dicom_series(tmp_path / "in/ct")
+    dicom_series(tmp_path / "in/uneven", size=(4, 8, 8), series="1.2.3").paths[1].unlink()
+    (tmp_path / "in/bad.nii").write_bytes(b"nothing")
+    shutil.make_archive(str(tmp_path / "study"), "zip", tmp_path / "in")
+    (tmp_path / "cut.zip").write_bytes((tmp_path / "study.zip").read_bytes()[:-30])
+    below = tmp_path / "private"
+    below.mkdir()
+    # What is imported on the way leaves cycles of its own, once.
+    io.discover([tmp_path / "study.zip"])
+    gc.collect()
+    gc.disable()
+    try:
+        found = io.discover([tmp_path / "study.zip", tmp_path / "cut.zip"], below)
+        assert len(found.items) == 1
+        assert {"uneven-slices", "not-zip"} <= set(codes(found))
+        (place,) = {path.parent for path in found.items[0].paths}
+        assert place.parent == below
+        del found
+        assert list(below.iterdir()) == []
+    finally:
+        gc.enable()
+
+
 @pytest.mark.parametrize("name", ["note.txt", "picture.dcm", "nothing", "list.csv"])
 def test_a_named_file_that_is_no_image_is_refused(tmp_path: Path, name: str) -> None:
     (tmp_path / name).write_text("" if name == "nothing" else "some text " * 100)

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import sys
 import tempfile
 import time
@@ -21,15 +22,18 @@ from mesr.errors import MesrError
 COUNT = int(os.environ.get("MESR_MUTANTS", "5500"))
 PARTS = 11
 SLOW = 10.0
+MOST_KIB = 256 << 10
+"""What reading files of a few KiB may add to the process's memory, whatever they claim to be."""
 
 
 @pytest.mark.parametrize("part", range(PARTS))
 def test_a_mutant_is_refused_or_read_as_it_says(part: int, tmp_path: Path) -> None:
-    read = 0
+    read, held = 0, _peak()
     for number in range(part * COUNT // PARTS, (part + 1) * COUNT // PARTS):
         began = time.perf_counter()
         read += _asked(mutant(number, tmp_path), number)
         assert time.perf_counter() - began < SLOW, number
+        assert _peak() - held < MOST_KIB, number
     # Most changes fall into pixels, where a file stays one.
     assert read > 0
 
@@ -38,6 +42,11 @@ def test_every_original_is_read(tmp_path: Path) -> None:
     for name, data in originals():
         (tmp_path / name).write_bytes(data)
         assert _asked(tmp_path / name, 0) == 1, name
+
+
+def _peak() -> int:
+    """The most memory that this process ever had, KiB."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 
 
 def _asked(path: Path, number: int) -> int:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 import urllib.error
@@ -63,6 +65,27 @@ def test_health_and_metrics_tell_how_things_stand(tmp_path: Path) -> None:
         assert {name.split("{")[0].removeprefix(health.PREFIX) for name in values} <= set(health.HELP)
         assert {name for name, _ in node.counters.values()} <= set(health.HELP)
         assert _get(node.health.port, "/")[0] == 404
+
+
+def test_health_is_asked_for_by_so_many_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(health, "NODE_HEALTH_REQUESTS", 2)
+    server = health.HealthServer(("127.0.0.1", 0), lambda: (True, {}), lambda: "")
+    with contextlib.closing(server), contextlib.ExitStack() as stack:
+        address = ("127.0.0.1", server.port)
+        silent = [stack.enter_context(socket.create_connection(address, 10)) for _ in range(2)]
+        with socket.create_connection(address, 10) as third:
+            assert third.recv(1) == b""
+        for one in silent:
+            one.sendall(b"GET /health HTTP/1.0\r\n\r\n")
+            assert one.recv(100).startswith(b"HTTP/1.0 200")
+            one.close()
+
+        def is_answered() -> bool:
+            with contextlib.suppress(OSError):
+                return _get(server.port, "/health")[0] == 200
+            return False
+
+        wait_until(is_answered)
 
 
 def test_a_node_without_room_is_unwell(tmp_path: Path) -> None:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import json
+import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from email import message_from_bytes
 from email.policy import HTTP
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -31,6 +32,7 @@ class _Web:
     def __init__(self) -> None:
         self.posts: list[tuple[str, Any, bytes]] = []
         self.status, self.answer, self.headers = 200, b"{}", {}  # type: tuple[int, bytes, dict[str, str]]
+        self.refuses: Callable[[bytes], tuple[int, bytes] | None] = lambda body: None
         self.port = 0
 
     def uids(self) -> list[list[str]]:
@@ -52,12 +54,13 @@ def _web() -> Iterator[_Web]:
         def do_POST(self) -> None:
             body = self.rfile.read(int(self.headers["Content-Length"]))
             one.posts.append((self.path, self.headers, body))
-            self.send_response(one.status)
+            status, answer = one.refuses(body) or (one.status, one.answer)
+            self.send_response(status)
             for name, value in one.headers.items():
                 self.send_header(name, value)
-            self.send_header("Content-Length", str(len(one.answer)))
+            self.send_header("Content-Length", str(len(answer)))
             self.end_headers()
-            self.wfile.write(one.answer)
+            self.wfile.write(answer)
 
         def log_message(self, *_: object) -> None:
             pass
@@ -99,7 +102,7 @@ def test_objects_go_as_parts_of_one_request(files: list[Path]) -> None:
 
 
 def test_a_request_is_not_larger_than_it_may_be(files: list[Path], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(stow, "_REQUEST_BYTES", 2 * files[0].stat().st_size + 100)
+    monkeypatch.setattr(stow, "NODE_STOW_BYTES", 2 * files[0].stat().st_size + 100)
     with _web() as web:
         assert _to(web).send(files).sent == files
         assert [len(uids) for uids in web.uids()] == [2, 1]
@@ -124,7 +127,7 @@ def test_what_is_there_already_is_sent(files: list[Path]) -> None:
 
 @pytest.mark.parametrize(
     ("status", "answer"),
-    [(302, b""), (401, b""), (413, b""), (500, b"oops"), (202, b"not JSON"), (409, b""), (409, b"{}")],
+    [(302, b""), (401, b""), (403, b""), (404, b""), (500, b"oops"), (503, b"{}")],
 )
 def test_an_answer_that_does_not_say_stored_is_not_taken_for_it(
     files: list[Path], status: int, answer: bytes
@@ -137,6 +140,43 @@ def test_an_answer_that_does_not_say_stored_is_not_taken_for_it(
         assert str(status) in told.trouble
         # Patient data is not taken elsewhere.
         assert elsewhere.posts == []
+        assert len(web.posts) == 1
+
+
+@pytest.mark.parametrize(
+    ("status", "text"),
+    [(400, b""), (413, b""), (415, b"{}"), (422, b""), (202, b"not JSON"), (409, b""), (409, b"{}")],
+)
+def test_one_file_that_is_not_taken_holds_up_no_other(files: list[Path], status: int, text: bytes) -> None:
+    bad = dcmread(files[0]).SOPInstanceUID.encode()
+    with _web() as web:
+        web.refuses = lambda body: (status, text) if bad in body else None
+        answer = _to(web).send(files)
+        assert answer.sent == files[1:]
+        assert answer.refused == {files[0]: f"HTTP status {status}"}
+        assert answer.trouble == ""
+        assert [len(uids) for uids in web.uids()] == [3, 1, 1, 1]
+
+
+def test_a_server_that_refuses_a_body_before_it_has_it_is_heard(files: list[Path]) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        to = StowDestination(
+            Stow(type="stow-rs", name="pacs", url=f"http://127.0.0.1:{listening.getsockname()[1]}")
+        )
+
+        def refuse() -> None:
+            with listening.accept()[0] as peer:
+                peer.recv(100)
+                peer.sendall(b"HTTP/1.1 413 Too Large\r\nContent-Length: 0\r\n\r\n")
+                peer.shutdown(socket.SHUT_WR)
+                while peer.recv(1 << 16):
+                    pass
+
+        thread = threading.Thread(target=refuse)
+        thread.start()
+        answer = to.send(files[:1])
+        thread.join()
+    assert answer.refused == {files[0]: "HTTP status 413"}
 
 
 def test_a_server_that_is_down_is_told(files: list[Path]) -> None:

@@ -301,6 +301,28 @@ def test_what_a_pacs_refuses_is_not_sent_and_holds_up_nothing_else(tmp_path: Pat
         assert refused.keys() <= pacs.uids
 
 
+def test_an_object_that_ends_its_association_holds_up_no_other(tmp_path: Path) -> None:
+    scan = dicom_series(tmp_path / "in", size=(4, 12, 12))
+    poison = min(_by_itself(tmp_path / "in", tmp_path / "alone"))
+    aborting = True
+    with Pacs() as pacs, running(settings(tmp_path, pacs.port)) as node:
+        take = pacs.answer
+
+        def answer(uid: str) -> int:
+            if aborting and uid == poison:
+                raise ConnectionAbortedError
+            return take(uid)
+
+        pacs.answer = answer
+        send(node.receiver.port, scan.paths)
+        wait_until(lambda: len(pacs.uids) == 3)
+        wait_until(lambda: node.store.backlog() == {"pacs": 1})
+        assert node.store.refusals() == {"no answer": 1}
+        assert poison not in pacs.uids
+        aborting = False
+        wait_until(lambda: not node.store.backlog())
+
+
 def test_an_answer_reaches_the_request_that_waits_for_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

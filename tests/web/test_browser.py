@@ -145,6 +145,25 @@ def test_a_study_is_seen_before_and_after_and_taken_away(
     shown = float(page.inner_text("#at-before").removesuffix(" HU").replace("−", "-"))
     assert scan.values[3].min() <= shown <= scan.values[3].max()
 
+    # They follow the picture under a cursor that rests.
+    place, value = page.inner_text("#at-place"), page.inner_text("#at-before")
+    page.mouse.wheel(0, 60)
+    expect(page.locator("#at-place")).not_to_have_text(place)
+    page.mouse.wheel(0, -60)
+    expect(page.locator("#at-place")).to_have_text(place)
+    expect(page.locator("#at-before")).to_have_text(value)
+    page.click("#closer")
+    expect(page.locator("#at-place")).to_have_text("–")
+    page.click("#fit")
+
+    # Another model: nothing is called a result before it is one.
+    page.wait_for_selector(SHOWN)
+    page.select_option("#model", "sinc")
+    assert page.evaluate("document.body.dataset.shown") is None
+    page.wait_for_selector(SHOWN)
+    page.select_option("#model", "auto")
+    page.wait_for_selector(SHOWN)
+
     # The swipe, by hand and by key.
     handle = page.locator("#handle")
     place = handle.bounding_box()
@@ -205,6 +224,18 @@ def test_a_study_is_seen_before_and_after_and_taken_away(
         page.click("[data-kind=nifti]")
     assert Path(caught.value.path()).read_bytes()[:2] == b"\x1f\x8b"
     _screenshot(page, tmp_path, "done")
+
+    # Another one in its place: the first one's files go.
+    first = page.get_attribute("[data-kind=nifti]", "href")
+    page.click("#run")
+    expect(page.locator("[data-kind=nifti]")).not_to_have_attribute("href", first)
+    page.wait_for_selector("#result:not([hidden])")
+    (study,) = server.temporary.glob("mesr-web-*/*/")
+    for _ in range(10 * SECONDS):
+        if len(found := {path.parent for path in study.glob("*/CT-*")}) == 1:
+            break
+        page.wait_for_timeout(100)
+    assert len(found) == 1
 
     # The volume view, in the same window; then a tablet.
     page.click("text=Volume")

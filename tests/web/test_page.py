@@ -6,10 +6,12 @@ import io
 import json
 import logging
 import stat
+import threading
 import time
 import zipfile
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -259,6 +261,75 @@ def test_work_stops_at_the_next_slice(page: Page, scan: Any, monkeypatch: pytest
     assert study["id"]
 
 
+def test_a_result_that_is_let_go_leaves_no_file(page: Page, scan: Any) -> None:
+    study = page.upload(scan.paths)
+    ordered = {"series": 0, "model": "sinc", "scale": "2"}
+    work = page.ask("POST", f"/api/studies/{study['id']}/jobs", json=ordered)
+    page.finished(work)
+    assert page.client.get(f"/api/jobs/{work['id']}/nifti").status_code == 200
+    for _ in range(2):
+        page.ask("DELETE", f"/api/jobs/{work['id']}")
+    assert page.refused("GET", f"/api/jobs/{work['id']}") == (404, "gone")
+    assert page.refused("GET", f"/api/jobs/{work['id']}/nifti") == (404, "gone")
+
+
+def test_work_that_is_let_go_ends_and_finished_work_makes_room(
+    scan: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    held, desk = jobs.Jobs(most=2), Desk()
+    study = desk.add(*desk.reserve(), [scan.paths[0].parent])
+    order = partial(held.submit, study, 0, Target.of(scale=2), Settings("sinc"))
+    first, second = order(), order()
+    for work in (first, second):
+        held._futures[work.id].result(SECONDS)
+    assert first.folder.is_dir()
+    third = order()
+    held._futures[third.id].result(SECONDS)
+    assert (first.folder.exists(), second.folder.exists()) == (False, True)
+    begun, run = threading.Event(), jobs.job.run
+
+    def slow(*arguments: Any, on_slice: Any, **named: Any) -> Any:
+        def told(done: int, count: int) -> None:
+            begun.set()
+            assert work.stop.wait(SECONDS)
+            on_slice(done, count)
+
+        return run(*arguments, on_slice=told, **named)
+
+    monkeypatch.setattr(jobs.job, "run", slow)
+    work = order()
+    assert begun.wait(SECONDS)
+    waiting = order()
+    with pytest.raises(mesr.TooLarge) as caught:
+        order()
+    assert caught.value.code == "too-many-results"
+    held.remove(work.id)
+    assert (work.state, work.folder.exists()) == ("stopped", False)
+    held.forget(study.id)
+    assert not waiting.folder.exists()
+    held.close()
+    desk.close()
+
+
+def test_a_result_says_whether_a_browser_can_be_given_it_whole(
+    page: Page, scan: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    study = page.upload(scan.paths)
+    work = page.ask(
+        "POST", f"/api/studies/{study['id']}/jobs", json={"series": 0, "model": "sinc", "scale": "2"}
+    )
+    assert page.finished(work)["shown"] is True
+    monkeypatch.setattr("mesr.web.downloads.MAX_SHOWN_VOXELS", 5 * 64 * 80 - 1)
+    assert page.finished(work)["shown"] is False
+
+
+@pytest.mark.parametrize("edge", ["nan", "inf", "-inf"])
+def test_an_edge_that_is_no_number_is_no_request(page: Page, scan: Any, edge: str) -> None:
+    study = page.upload(scan.paths)
+    path = f"/api/studies/{study['id']}/series/0/slices/2/result"
+    assert page.refused("GET", path, params={"scale": "2", "model": "sinc", "top": edge}) == (400, "request")
+
+
 def test_nothing_is_reached_without_its_id(page: Page, scan: Any) -> None:
     study = page.upload(scan.paths)
     assert len(study["id"]) >= 32
@@ -279,15 +350,20 @@ def test_a_study_that_is_closed_leaves_no_file(
 ) -> None:
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "tmp"))
     (tmp_path / "tmp").mkdir()
+    with zipfile.ZipFile(tmp_path / "study.zip", "w") as archive:
+        archive.write(scan.paths[0], "0.dcm")
     with TestClient(create_app(Service(models=[weights])), base_url=HOME) as client:
         page = Page(client)
         study, other = page.upload(scan.paths), page.upload(scan.paths[:1])
-        (root,) = (tmp_path / "tmp").iterdir()
+        page.ask("DELETE", f"/api/studies/{page.upload([tmp_path / 'study.zip'])['id']}")
+        zipped = page.upload([tmp_path / "study.zip"])
+        (root,) = (tmp_path / "tmp").glob("mesr*")
+        page.ask("DELETE", f"/api/studies/{zipped['id']}")
         assert stat.S_IMODE(root.stat().st_mode) == 0o700
         page.ask("DELETE", f"/api/studies/{study['id']}")
         assert [folder.name for folder in root.iterdir()] == [other["id"]]
         assert page.refused("GET", f"/api/studies/{study['id']}/series/0") == (404, "gone")
-    assert list((tmp_path / "tmp").iterdir()) == []
+    assert list((tmp_path / "tmp").glob("mesr*")) == []
 
 
 def test_a_refused_upload_leaves_no_file(

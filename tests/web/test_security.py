@@ -10,7 +10,7 @@ from starlette.testclient import TestClient
 from starlette.types import Receive, Scope, Send
 
 from mesr.limits import MAX_REQUEST_BYTES
-from mesr.web.security import COOKIE, Guard, is_loopback
+from mesr.web.security import Guard, is_loopback
 
 HOME = "http://127.0.0.1:8642"
 OURS = {"origin": HOME}
@@ -62,6 +62,15 @@ def test_the_address_a_connection_came_to_is_our_own() -> None:
     assert client.get("/", headers={"host": "10.1.2.4:8642"}).status_code == 421
 
 
+def test_an_address_of_ipv4_in_ipv6_is_the_same() -> None:
+    client = _client("http://[::ffff:10.1.2.3]:8642")
+    assert client.get("/", headers={"host": "10.1.2.3:8642"}).status_code == 200
+    assert client.get("/", headers={"host": "10.1.2.4:8642"}).status_code == 421
+    client = _client("http://10.1.2.3:8642")
+    assert client.get("/", headers={"host": "[::ffff:10.1.2.3]:8642"}).status_code == 200
+    assert client.get("/", headers={"host": "[::10.1.2.3]:8642"}).status_code == 421
+
+
 @pytest.mark.parametrize("method", ["POST", "DELETE"])
 @pytest.mark.parametrize(
     "origin", [None, "http://evil.example", "null", "https://127.0.0.1:8642", "http://127.0.0.1"]
@@ -90,11 +99,11 @@ def test_a_token_is_asked_for_everything_but_the_page() -> None:
     assert client.get("/").status_code == 200
     assert client.get("/static/main.js").status_code == 200
     assert client.post("/api/session", headers=OURS).status_code == 200
-    for cookie in ("", f"{COOKIE}=wrong", f"{COOKIE}=", f"other=right; {COOKIE}=righ"):
+    for cookie in ("", "mesr-8642=wrong", "mesr-8642=", "other=right; mesr-8642=righ", "mesr-8643=right"):
         answer = client.get("/api/about", headers={"cookie": cookie})
         assert answer.status_code == 401
         assert answer.json()["code"] == "token"
-    assert client.get("/api/about", headers={"cookie": f"{COOKIE}=right"}).status_code == 200
+    assert client.get("/api/about", headers={"cookie": "mesr-8643=other; mesr-8642=right"}).status_code == 200
 
 
 def test_every_answer_shuts_out_other_sources(client: TestClient) -> None:
@@ -145,5 +154,6 @@ def test_an_address_of_this_machine_alone_is_told_from_others() -> None:
     assert is_loopback("127.0.0.1")
     assert is_loopback("127.8.9.1")
     assert is_loopback("::1")
+    assert is_loopback("::ffff:127.0.0.1")
     assert not is_loopback("0.0.0.0")
     assert not is_loopback("192.168.1.4")

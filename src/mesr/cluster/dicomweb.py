@@ -7,7 +7,6 @@ quoted in an error.
 
 from __future__ import annotations
 
-import contextlib
 import email.message
 import http.client
 import ipaddress
@@ -121,27 +120,35 @@ class Client:
                 if len(seen) > MAX_SERIES:
                     raise TooLarge("dicomweb-too-large", f"The query matches more than {MAX_SERIES} series.")
 
-    def fetch(self, study: str, series: str, folder: Path) -> list[Path]:
+    def fetch(self, study: str, series: str, folder: Path, instances: int | None = None) -> list[Path]:
         """The instances of a series as files in a folder, in the encoding the server keeps them in.
 
+        Args:
+            study, series: Instance UIDs.
+            folder: empty.
+            instances: how many there are at least, where that is known.
+
         Raises:
-            InputError: as `series`; `dicomweb-answer` also for one cut short.
+            InputError: as `series`; `dicomweb-incomplete`, the server gives some of them only.
         """
         address = f"{self.base}/studies/{_uid(study)}/series/{_uid(series)}"
-        return _patiently(lambda: self._saved(address, folder))
+        return _patiently(lambda: self._saved(address, folder, instances or 0))
 
-    def _saved(self, address: str, folder: Path) -> list[Path]:
+    def _saved(self, address: str, folder: Path, least: int) -> list[Path]:
         """The parts of an answer as files; none of them where it fails."""
         files: list[Path] = []
         try:
             with self._open(
                 address, 'multipart/related; type="application/dicom"; transfer-syntax=*'
             ) as answer:
+                partial = answer.status == http.HTTPStatus.PARTIAL_CONTENT
                 for part in parts(answer, _boundary(answer.headers), MAX_FETCHED_BYTES):
                     if len(files) == MAX_SLICES:
                         raise TooLarge("dicomweb-too-large", f"The series has over {MAX_SLICES} instances.")
                     files.append(folder / f"{len(files):06d}.dcm")
                     _save(part, files[-1])
+            if partial or len(files) < least:
+                raise _Incomplete
         except BaseException:
             for file in files:
                 file.unlink(missing_ok=True)
@@ -215,20 +222,36 @@ class _NoRedirection(urllib.request.HTTPRedirectHandler):
         return None
 
 
-_OPENER = urllib.request.build_opener(_NoRedirection)
+class _Incomplete(ConnectionError):
+    """Some instances of a series are missing; they may come another time."""
+
+
+_OPENER = urllib.request.build_opener(_NoRedirection, urllib.request.ProxyHandler({}))
+"""No proxy of the environment: patient data comes from the server that was named."""
 
 
 def _patiently(ask: Callable[[], Answer]) -> Answer:
     """What `ask` gives, asked again where that may help.
 
     Raises:
-        InputError: code `dicomweb`, it did not.
+        InputError: code `dicomweb`, it did not; code `dicomweb-incomplete`, it gave a part at best.
     """
+    incomplete = False
     for attempt in range(HTTP_ATTEMPTS):
         if attempt:
             time.sleep(2**attempt)
-        with contextlib.suppress(OSError, http.client.HTTPException):
+        try:
             return ask()
+        except _Incomplete:
+            incomplete = True
+        except (OSError, http.client.HTTPException):
+            incomplete = False
+    if incomplete:
+        raise UnreadableInput(
+            "dicomweb-incomplete",
+            "The DICOMweb server did not give all instances of the series.",
+            "It may still be arriving there; try again later.",
+        )
     raise UnreadableInput(
         "dicomweb",
         "The DICOMweb server cannot be reached, or broke off.",

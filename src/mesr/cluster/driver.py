@@ -109,7 +109,9 @@ def run_all(
                 return
             with joined():
                 for unit, fates in spread(rest, plan, pool):
-                    yield from (Told(fate, _place(unit, fate, plan), unit.about) for fate in fates)
+                    yield from (
+                        Told(fate, _place(unit, fate, plan), unit.about, fate.before) for fate in fates
+                    )
 
     return told()
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from .. import report
@@ -19,10 +19,12 @@ class Fate:
     Attributes:
         study: what the report says of it (`report.study`), without patient data or paths.
         exit_code: what the program would end with if this were all.
+        before: whether an earlier call had done it already.
     """
 
     study: dict[str, Any]
     exit_code: int
+    before: bool = False
 
     @classmethod
     def of(cls, outcome: Outcome) -> Fate:
@@ -47,7 +49,7 @@ class Fate:
 
 def packed(fates: Iterable[Fate]) -> list[dict[str, Any]]:
     """As values JSON can hold."""
-    return [{"study": fate.study, "exit_code": fate.exit_code} for fate in fates]
+    return [asdict(fate) for fate in fates]
 
 
 def unpacked(values: Iterable[dict[str, Any]]) -> list[Fate]:
@@ -56,7 +58,7 @@ def unpacked(values: Iterable[dict[str, Any]]) -> list[Fate]:
     Raises:
         KeyError, TypeError, ValueError: it is something else.
     """
-    return [Fate(dict(one["study"]), int(one["exit_code"])) for one in values]
+    return [Fate(dict(one["study"]), int(one["exit_code"]), bool(one.get("before"))) for one in values]
 
 
 def to_json(fates: Iterable[Fate]) -> str:

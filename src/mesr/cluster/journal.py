@@ -24,7 +24,7 @@ from .fates import Fate, packed, unpacked
 FOLDER = ".mesr-cluster"
 """In the output folder; hidden, so that nothing takes it for an input."""
 
-FORMAT = 1
+FORMAT = 2
 
 _NO_LOCKS = (errno.ENOLCK, errno.ENOTSUP)
 """A file system without locks does without."""
@@ -40,6 +40,7 @@ class Entry:
         attempt: how often that call began it.
         claimed: digests of the places that were free when a call with this key began.
         fates: what became of it; None while it is under way.
+        made: what is done of it, by the digest of its place: of a series with several volumes some may be refused.
         earlier: the key and the fates of what another call did, which holds for as long as this one changes nothing.
     """
 
@@ -48,6 +49,7 @@ class Entry:
     attempt: int
     claimed: list[str] = field(default_factory=list)
     fates: list[Fate] | None = None
+    made: dict[str, Fate] = field(default_factory=dict)
     earlier: tuple[str, list[Fate]] | None = None
 
     @property
@@ -117,21 +119,32 @@ class Journal:
             entry.earlier = (before.key, before.fates) if before.done and before.fates else before.earlier
         elif before is not None:
             entry.earlier = before.earlier
+            entry.made = before.made
             # What an attempt left that nobody ended is ours; what was ended and then found in the way is not.
-            entry.claimed = before.claimed if before.fates is None else []
+            entry.claimed = before.claimed if before.fates is None else list(before.made)
             entry.attempt += before.attempt if before.run == run else 0
         self._write(tag, entry)
         return entry
 
     def claim(self, tag: str, entry: Entry, place: Path) -> bool:
         """Whether what may lie at `place` is an earlier attempt's; a free place is claimed for this one."""
-        digest = hashlib.sha256(str(place).encode("utf-8", "surrogateescape")).hexdigest()[:16]
+        digest = _digest(place)
         if digest in entry.claimed:
             return True
         if not place.exists():
             entry.claimed.append(digest)
             self._write(tag, entry)
         return False
+
+    def made(self, entry: Entry, place: Path) -> Fate | None:
+        """What lies at `place`, where an earlier call with this key made it."""
+        fate = entry.made.get(_digest(place))
+        return replace(fate, before=True) if fate is not None and place.exists() else None
+
+    def keep(self, entry: Entry, place: Path, fate: Fate) -> None:
+        """Remember what was made at `place`, from `end` on."""
+        if fate.done:
+            entry.made[_digest(place)] = fate
 
     def end(self, tag: str, entry: Entry, fates: Sequence[Fate]) -> None:
         """Note what became of it, unless a later attempt has begun: this one was only believed dead.
@@ -160,6 +173,7 @@ class Journal:
             if values["earlier"] is not None:
                 key, fates = values["earlier"]
                 values["earlier"] = str(key), unpacked(fates)
+            values["made"] = dict(zip(values["made"], unpacked(values["made"].values()), strict=True))
             return Entry(**values)
         except (OSError, ValueError, TypeError, KeyError, AttributeError):
             return None
@@ -167,7 +181,12 @@ class Journal:
     def _write(self, tag: str, entry: Entry) -> None:
         values = {"format": FORMAT, **asdict(entry)}
         values["fates"] = None if entry.fates is None else packed(entry.fates)
+        values["made"] = dict(zip(entry.made, packed(entry.made.values()), strict=True))
         if entry.earlier is not None:
             values["earlier"] = [entry.earlier[0], packed(entry.earlier[1])]
         with atomic_path(self._path(tag), force=True) as temporary:
             temporary.write_text(json.dumps(values), encoding="utf-8")
+
+
+def _digest(place: Path) -> str:
+    return hashlib.sha256(str(place).encode("utf-8", "surrogateescape")).hexdigest()[:16]

@@ -6,9 +6,9 @@ from collections.abc import Iterator
 from typing import IO
 
 from ..errors import TooLarge, UnreadableInput
+from ..limits import MAX_PART_HEADER_BYTES
 
 _CHUNK = 1 << 18
-_HEADER_BYTES = 1 << 16
 
 
 class _Reader:
@@ -71,7 +71,7 @@ def parts(stream: IO[bytes], boundary: bytes, limit: int) -> Iterator[Iterator[b
 
 def _skip_headers(reader: _Reader) -> None:
     """Up to and with the empty line."""
-    left = _HEADER_BYTES
+    left = MAX_PART_HEADER_BYTES
     while True:
         length = 0
         for piece in reader.until(b"\r\n"):

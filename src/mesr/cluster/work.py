@@ -36,6 +36,7 @@ class Unit:
             place is known when its modality is.
         series: Study and Series Instance UID on the server; empty for a study on disk.
         state: changes when the input does.
+        instances: of a series on the server, how many it said there are; None where it did not say.
     """
 
     tag: str
@@ -47,6 +48,7 @@ class Unit:
     places: tuple[str, ...] = ()
     series: tuple[str, ...] = ()
     state: str = ""
+    instances: int | None = None
 
     @property
     def about(self) -> str:
@@ -106,7 +108,8 @@ def key_of(unit: Unit, target: Target, settings: job.Settings, weights_id: str) 
     """
     asked = [
         __version__, REVISION, unit.id, unit.state, unit.places, repr(target), weights_id, settings.modality,
-        settings.format, settings.keep_private, settings.preview, repr(settings.compute),
+        settings.format, settings.keep_private, settings.preview, settings.difference,
+        repr(settings.compute),
     ]  # fmt: skip
     return hashlib.sha256(json.dumps(asked).encode()).hexdigest()
 
@@ -116,7 +119,9 @@ def remote_unit(study: str, series: str, modality: str, instances: int | None) -
     digest = hashlib.sha256(f"{study}\0{series}".encode()).hexdigest()[:12]
     count = "" if instances is None else f", {instances} instances"
     label = f"{safe_name(modality)} series{count}"
-    return Unit(digest, digest, label, "dicom", series=(study, series), state=str(instances))
+    return Unit(
+        digest, digest, label, "dicom", series=(study, series), state=str(instances), instances=instances
+    )
 
 
 def _source(path: Path, found: Found) -> Path:

@@ -122,7 +122,7 @@ class Worker:
         assert self.plan.client is not None
         study, series = unit.series
         with private_folder() as folder:
-            self.plan.client.fetch(study, series, Path(folder))
+            self.plan.client.fetch(study, series, Path(folder), unit.instances)
             found = job.discover([Path(folder)])
             planned = job.planned(found, self.plan.out, self.settings)
             done = [
@@ -132,9 +132,14 @@ class Worker:
             return [*(Fate.of(job.refused(one)) for one in found.refused), *done]
 
     def _done(self, unit: Unit, entry: Entry, item: Item, place: Path) -> Fate:
-        again = self.plan.journal.claim(unit.tag, entry, place)
+        journal = self.plan.journal
+        if not self.settings.force and (made := journal.made(entry, place)) is not None:
+            return made
+        again = journal.claim(unit.tag, entry, place)
         settings = replace(self.settings, force=True) if again else self.settings
         outcome = job.run(item, self.plan.target, place, settings)
         if again:
             sweep(place)
-        return Fate.of(outcome)
+        fate = Fate.of(outcome)
+        journal.keep(entry, place, fate)
+        return fate

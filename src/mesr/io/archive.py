@@ -17,13 +17,11 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
 from ..errors import InputError, TooLarge, UnreadableInput, UnsupportedInput
-from ..limits import MAX_ZIP_BYTES, MAX_ZIP_ENTRIES, MAX_ZIP_RATIO
+from ..limits import MAX_ZIP_BYTES, MAX_ZIP_ENTRIES, MAX_ZIP_RATIO, SMALL_ZIP_ENTRY
 from .formats import claimed
 
 _DIRECTORY_BYTES_PER_ENTRY = 160
 _CHUNK = 1 << 20
-_SMALL = 1 << 20
-"""Entries up to this size may have any ratio: an empty slice shrinks a thousandfold."""
 _RESERVED_BYTES = 1 << 28
 
 
@@ -49,12 +47,13 @@ def is_zip(path: Path) -> bool:
         return False
 
 
-def private_folder() -> tempfile.TemporaryDirectory[str]:
+def private_folder(below: Path | None = None) -> tempfile.TemporaryDirectory[str]:
     """A temporary folder that only this user can enter, removed when it is closed or forgotten.
 
-    The volumes read from it are lazy: keep it as long as they are used.
+    It lies below `below`, else where the system has temporary files. The volumes read from it are lazy: keep it as
+    long as they are used.
     """
-    return tempfile.TemporaryDirectory(prefix="mesr-")
+    return tempfile.TemporaryDirectory(prefix="mesr-", dir=below)
 
 
 def unpack(archive: Path, folder: Path) -> Unpacked:
@@ -113,7 +112,7 @@ def _check_entries(entries: list[zipfile.ZipInfo], folder: Path) -> None:
             raise UnsupportedInput(
                 "encrypted-zip", "The archive is encrypted.", "Unpack it yourself and give the folder."
             )
-        if entry.file_size > max(_SMALL, MAX_ZIP_RATIO * entry.compress_size):
+        if entry.file_size > max(SMALL_ZIP_ENTRY, MAX_ZIP_RATIO * entry.compress_size):
             raise TooLarge("zip-too-large", f"An entry unpacks to more than {MAX_ZIP_RATIO} times its size.")
     total = sum(entry.file_size for entry in entries)
     if total > MAX_ZIP_BYTES:

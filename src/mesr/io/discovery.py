@@ -15,7 +15,7 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
-from ..errors import InputError, MesrError, TooLarge, UnreadableInput, UnsupportedInput
+from ..errors import InputError, MesrError, TooLarge, UnreadableInput, UnsupportedInput, bare
 from ..files import counted, plain_text, safe_name
 from ..limits import MAX_FILES
 from ..volume import Modality, Note, Volume
@@ -100,16 +100,16 @@ class _File:
     archive: Path | None = None
 
 
-def discover(paths: Sequence[Path]) -> Found:
+def discover(paths: Sequence[Path], below: Path | None = None) -> Found:
     """Every volume in `paths`: files, folders and zips, one study or many. Reads headers only.
 
-    What cannot be used is in `refused`, what was passed over is counted in `notes`; nothing is raised.
+    Zips are unpacked below the folder `below`, else where the system has temporary files. What cannot be used is in `refused`, what was passed over is counted in `notes`; nothing is raised.
     """
     found = Found([], [], [])
     files: list[_File] = []
     for path in paths:
         try:
-            files += _expanded(path, found.refused)
+            files += _expanded(path, found.refused, below)
         except MesrError as error:
             found.refused.append(_refusal(path.name, error))
         except OSError:
@@ -129,7 +129,7 @@ def discover(paths: Sequence[Path]) -> Found:
     return replace(found, items=_unique(found.items), files=looked_at, archives=archives)
 
 
-def _expanded(path: Path, refused: list[Refused]) -> Iterator[_File]:
+def _expanded(path: Path, refused: list[Refused], below: Path | None) -> Iterator[_File]:
     if not path.exists():
         raise UnreadableInput("not-found", "There is no such file or folder.", path=path)
     if path.is_dir():
@@ -139,7 +139,7 @@ def _expanded(path: Path, refused: list[Refused]) -> Iterator[_File]:
             if file.is_file():
                 yield _File(file, file.relative_to(path), False)
     elif path.is_file() and is_zip(path):
-        private = private_folder()
+        private = private_folder(below)
         place = Path(private.name)
         unpacked = unpack(path, place)
         refused.extend(_refusal(f"{path.name}/{n}", error) for n, error in enumerate(unpacked.refused))
@@ -208,7 +208,7 @@ def _dicom(files: list[_File], found: Found) -> int:
     for series in outcome.series:
         slices = partial(kept_each, partial(open_slices, series), keep)
         if series.error is not None:
-            found.refused.append(Refused(series.id, series.label, series.error, slices))
+            found.refused.append(Refused(series.id, series.label, bare(series.error), slices))
             continue
         name = f"{safe_name(series.modality)}-{series.id}"
         paths = files_of(series.open())
@@ -279,7 +279,8 @@ def _identity(file: _File) -> str:
 
 
 def _refusal(name: str, error: MesrError, label: str = "file") -> Refused:
-    return Refused(hashlib.sha256(name.encode("utf-8", "surrogateescape")).hexdigest()[:12], label, error)
+    id = hashlib.sha256(name.encode("utf-8", "surrogateescape")).hexdigest()[:12]
+    return Refused(id, label, bare(error))
 
 
 def _unique(items: list[Item]) -> list[Item]:

@@ -71,6 +71,7 @@ class CStoreDestination:
     def send(self, files: Sequence[Path]) -> Answer:
         """Send files one after the other until the association ends, however it does."""
         answer = Answer()
+        path: Path | None = None
         try:
             association = self._ae.associate(
                 self._config.host,
@@ -94,7 +95,7 @@ class CStoreDestination:
                     answer.refused[path] = "not accepted"
                     continue
                 if status is None:
-                    answer.trouble = "the association ended"
+                    answer.trouble, answer.unanswered = "the association ended", path
                     break
                 if is_sent(status):
                     answer.sent.append(path)
@@ -102,7 +103,7 @@ class CStoreDestination:
                     answer.refused[path] = f"status {status:04X}"
         except Exception as error:
             # What pydicom or the network raise here may quote a value.
-            answer.trouble = f"the association broke ({type(error).__name__})"
+            answer.trouble, answer.unanswered = f"the association broke ({type(error).__name__})", path
         finally:
             if association.is_established:
                 association.release()

@@ -9,6 +9,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 from ..errors import UsageError
+from ..limits import NODE_HEALTH_REQUESTS, NODE_HEALTH_SECONDS
 from .counters import Counters, Labels
 
 Gauges = Mapping[tuple[str, Labels], float]
@@ -33,8 +34,6 @@ HELP = {
     "spool_free_bytes": "Bytes that the spool's file system has left.",
 }
 """Every metric, without its prefix."""
-
-_REQUEST_SECONDS = 5.0
 
 
 def metrics(counters: Counters, gauges: Gauges) -> str:
@@ -115,7 +114,25 @@ def _as_json(well: bool, about: Mapping[str, Any]) -> tuple[int, str, str]:
 
 
 class _Server(ThreadingHTTPServer):
+    """A thread a request, of which there are few; who comes beyond them is hung up on."""
+
     daemon_threads = True
+
+    def __init__(self, *arguments: Any) -> None:
+        self._free = threading.BoundedSemaphore(NODE_HEALTH_REQUESTS)
+        super().__init__(*arguments)
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        if not self._free.acquire(blocking=False):
+            self.shutdown_request(request)
+            return
+        super().process_request(request, client_address)
+
+    def process_request_thread(self, request: Any, client_address: Any) -> None:
+        try:
+            super().process_request_thread(request, client_address)
+        finally:
+            self._free.release()
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """A connection that broke; the default prints a traceback."""
@@ -124,7 +141,7 @@ class _Server(ThreadingHTTPServer):
 class _Handler(BaseHTTPRequestHandler):
     """One request a connection, in bounded time."""
 
-    timeout = _REQUEST_SECONDS
+    timeout = NODE_HEALTH_SECONDS
     server_version, sys_version = "mesr", ""
     answers: Mapping[str, Callable[[], tuple[int, str, str]]]
 

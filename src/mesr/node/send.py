@@ -1,7 +1,7 @@
 """What goes out: each destination has a thread, which sends what it has not got until it has it.
 
 A file counts as sent when its receiver has said so. A destination that is down is tried again ever more seldom and
-never given up; one file it would not take comes last and holds up no other. What is sent twice, because a process
+never given up; one file it would not take, or that its association ended on, comes last and holds up no other. What is sent twice, because a process
 ended between the answer and its record, has the same UIDs, and is one object there.
 """
 
@@ -35,11 +35,13 @@ class Answer:
     Attributes:
         sent: files it has now.
         refused: files it would not take, and why, in a word.
+        unanswered: the file that an association ended on, before there was an answer.
         trouble: why not all files were asked about, in a few words; empty where they were.
     """
 
     sent: list[Path] = field(default_factory=list)
     refused: dict[Path, str] = field(default_factory=dict)
+    unanswered: Path | None = None
     trouble: str = ""
 
 
@@ -112,10 +114,14 @@ class Sender(threading.Thread):
             return False
         by_path = {self._spool.results / one.result / one.file: one for one in waiting}
         answer = self._to.send(list(by_path))
+        behind = dict(answer.refused)
+        if answer.unanswered is not None:
+            # It may be what the association ended of: the others go first next time.
+            behind[answer.unanswered] = "no answer"
         try:
             self._store.delivered(
                 [by_path[path] for path in answer.sent],
-                [(by_path[path], reason) for path, reason in answer.refused.items()],
+                [(by_path[path], reason) for path, reason in behind.items()],
             )
         except sqlite3.Error:
             # They are sent again, which does no harm.

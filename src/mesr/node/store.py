@@ -244,7 +244,7 @@ class Store:
     # What goes out.
 
     def unsent(self, destination: str, limit: int) -> list[Delivery]:
-        """The next files for a destination; those it has refused come last."""
+        """The next files for a destination; those it has refused, or not answered, come last."""
         rows = self._rows(
             "SELECT id, result, file FROM deliveries WHERE NOT sent AND destination = ? ORDER BY tries, id LIMIT ?",
             destination,
@@ -253,7 +253,7 @@ class Store:
         return [Delivery(*row) for row in rows]
 
     def delivered(self, sent: Iterable[Delivery], refused: Iterable[tuple[Delivery, str]] = ()) -> None:
-        """A destination has answered: these it has, these it would not take, for a reason in a word."""
+        """A destination has answered: these it has, these it did not take, for a reason in a word."""
         with self._step():
             self._database.executemany(
                 "UPDATE deliveries SET sent = 1, reason = '' WHERE id = ?", [(one.id,) for one in sent]

@@ -7,6 +7,7 @@ nowhere.
 from __future__ import annotations
 
 import base64
+import contextlib
 import http.client
 import json
 import secrets
@@ -20,14 +21,14 @@ from pydicom import dcmread
 
 from ..errors import UsageError
 from ..io.dicom.header import quiet
+from ..limits import NODE_STOW_ANSWER_BYTES, NODE_STOW_BYTES
 from .config import ClientTls, Stow
 from .cstore import DUPLICATE
 from .send import Answer
 from .tls import client_context
 
-_REQUEST_BYTES = 32 << 20
-"""Bytes of files in one request, unless one file alone has more."""
-_ANSWER_BYTES = 4 << 20
+_OF_THE_BODY = (400, 409, 413, 415, 422)
+"""Statuses that speak of what was sent, and not of who sends or of the server."""
 _FAILED, _REFERENCED, _REASON = "00081198", "00081155", "00081197"
 """FailedSOPSequence, ReferencedSOPInstanceUID, FailureReason."""
 
@@ -53,15 +54,27 @@ class StowDestination:
         """Send files, some a request, until one request fails."""
         answer = Answer()
         for group in _groups(files):
-            try:
-                self._post(group, answer)
-            except (OSError, http.client.HTTPException, ValueError) as error:
-                answer.trouble = f"the request failed ({type(error).__name__})"
+            self._send(group, answer)
             if answer.trouble:
                 break
         return answer
 
-    def _post(self, files: Sequence[Path], answer: Answer) -> None:
+    def _send(self, files: Sequence[Path], answer: Answer) -> None:
+        """Send files in one request; one by one where the server does not say which of them it would not take."""
+        try:
+            reason = self._post(files, answer)
+        except (OSError, http.client.HTTPException, ValueError) as error:
+            answer.trouble = f"the request failed ({type(error).__name__})"
+            return
+        if reason and len(files) == 1:
+            answer.refused[files[0]] = reason
+        elif reason:
+            for path in files:
+                if not answer.trouble:
+                    self._send([path], answer)
+
+    def _post(self, files: Sequence[Path], answer: Answer) -> str:
+        """One request; why some of the files were not taken where it is not said which, else nothing."""
         boundary = secrets.token_hex(16)
         headers = {
             "Content-Type": f'multipart/related; type="application/dicom"; boundary={boundary}',
@@ -70,25 +83,27 @@ class StowDestination:
         } | self._authorization
         connection = self._connection()
         try:
-            connection.request("POST", self._path, body=_body(files, boundary), headers=headers)
+            with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+                # A server may refuse a body before it has it whole, and close.
+                connection.request("POST", self._path, body=_body(files, boundary), headers=headers)
             response = connection.getresponse()
-            text = response.read(_ANSWER_BYTES)
+            text = response.read(NODE_STOW_ANSWER_BYTES)
         finally:
             connection.close()
         # 409 is "none was stored", for reasons that are told one by one (PS3.18 10.5.3).
-        if response.status not in (200, 202, 409):
+        if response.status not in (200, 202, *_OF_THE_BODY):
             answer.trouble = f"HTTP status {response.status}"
-            return
+            return ""
         failed = _failed(text)
-        if (response.status == 409 and not failed) or (response.status == 202 and failed is None):
-            answer.trouble = f"HTTP status {response.status} that does not say which"
-            return
+        if (response.status in _OF_THE_BODY and not failed) or (response.status == 202 and failed is None):
+            return f"HTTP status {response.status}"
         for path in files:
             reason = (failed or {}).get(_sop_instance_uid(path))
             if reason is None or reason == DUPLICATE:
                 answer.sent.append(path)
             else:
                 answer.refused[path] = f"reason {reason:04X}"
+        return ""
 
     def _connection(self) -> http.client.HTTPConnection:
         if self._tls is None:
@@ -102,7 +117,7 @@ def _groups(files: Sequence[Path]) -> Iterator[list[Path]]:
     size = 0
     for path in files:
         length = path.stat().st_size
-        if group and size + length > _REQUEST_BYTES:
+        if group and size + length > NODE_STOW_BYTES:
             yield group
             group, size = [], 0
         group.append(path)

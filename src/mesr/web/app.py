@@ -30,7 +30,7 @@ from ..volume import Note
 from . import downloads, uploads
 from .jobs import Jobs, Work
 from .live import Frame, Live, Place, View
-from .security import COOKIE, Guard, body_of, status_of
+from .security import Guard, body_of, cookie_of, status_of
 from .session import Desk, Study
 
 STATIC = Path(str(resources.files("mesr.web") / "static"))
@@ -40,6 +40,7 @@ VIEWER = STATIC / "vendor" / "niivue" / "index.js"
 SWEEP_SECONDS = 60.0
 
 Word = Annotated[str, Field(max_length=80)]
+Edge = Annotated[float, Field(allow_inf_nan=False)]
 Modality = Annotated[str, Field(pattern="^(ct|mr)?$")]
 
 
@@ -88,12 +89,12 @@ class Ordered(Wanted):
 class Looked(Wanted):
     """A part of a slice, in input pixels."""
 
-    top: float = 0.0
-    bottom: float = float(limits.MAX_SIDE)
-    left: float = 0.0
-    right: float = float(limits.MAX_SIDE)
+    top: Edge = 0.0
+    bottom: Edge = float(limits.MAX_SIDE)
+    left: Edge = 0.0
+    right: Edge = float(limits.MAX_SIDE)
     moving: bool = False
-    finest: Annotated[float, Field(gt=0, le=limits.MAX_SCALE)] = limits.MAX_SCALE
+    finest: Annotated[float, Field(gt=0, le=limits.MAX_SCALE, allow_inf_nan=False)] = limits.MAX_SCALE
     difference: bool = False
 
 
@@ -169,7 +170,9 @@ def create_app(service: Service = Service()) -> Guard:
             )
         answer = Response(status_code=204)
         secure = request.url.scheme == "https"
-        answer.set_cookie(COOKIE, shown.token, httponly=True, samesite="strict", secure=secure)
+        answer.set_cookie(
+            cookie_of(request.scope), shown.token, httponly=True, samesite="strict", secure=secure
+        )
         return answer
 
     @app.get("/api/about")
@@ -270,6 +273,11 @@ def create_app(service: Service = Service()) -> Guard:
         jobs.stop(name)
         return _work(jobs.work(name))
 
+    @app.delete("/api/jobs/{name}")
+    async def let_go(name: str) -> Response:
+        await run_in_threadpool(jobs.remove, name)
+        return Response(status_code=204)
+
     @app.get("/api/jobs/{name}/{kind}")
     async def download(name: str, kind: downloads.Kind) -> Response:
         work = jobs.work(name)
@@ -368,6 +376,7 @@ def _work(work: Work) -> dict[str, Any]:
             "unit": outcome.unit,
             "clipped": outcome.clipped,
             "kinds": ["dicom", "nifti"] if outcome.format == "dicom" else ["nifti"],
+            "shown": downloads.is_shown(outcome.after.size),
         }
     return told | {"seconds": outcome.seconds.get("total"), "notes": _notes(outcome.notes)}
 

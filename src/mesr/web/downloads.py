@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import zipfile
 from dataclasses import replace
 from pathlib import Path
@@ -26,10 +27,10 @@ def made(work: Work, kind: Kind) -> Path:
         UsageError: code `gone`, there is no result; code `no-header`, no DICOM of a source that is none.
         OutputError: it cannot be written.
     """
-    outcome = work.outcome
-    if outcome is None or outcome.status != "done" or outcome.output is None:
-        raise gone("result")
     with work.lock:
+        outcome = work.outcome
+        if outcome is None or outcome.status != "done" or outcome.output is None:
+            raise gone("result")
         if kind == "nifti":
             return _nifti(work, outcome.output)
         if outcome.format != "dicom":
@@ -47,6 +48,11 @@ def name_of(work: Work, kind: Kind) -> str:
     return f"mesr-{work.outcome.id}{scale}" + (".zip" if kind == "dicom" else ".nii.gz")
 
 
+def is_shown(size: tuple[int, int, int]) -> bool:
+    """Whether a browser can be given a volume of (slices, rows, columns) whole."""
+    return math.prod(size) <= MAX_SHOWN_VOXELS
+
+
 def shown(volume: Volume, path: Path) -> Path:
     """A volume as NIfTI for a viewer that takes it whole; made once.
 
@@ -54,7 +60,7 @@ def shown(volume: Volume, path: Path) -> Path:
         TooLarge: code `too-large-to-show`.
     """
     depth, rows, columns = volume.geometry.size
-    if depth * rows * columns > MAX_SHOWN_VOXELS:
+    if not is_shown(volume.geometry.size):
         raise TooLarge(
             "too-large-to-show",
             f"A volume of {columns}×{rows}×{depth} voxels is larger than a browser shows at once.",

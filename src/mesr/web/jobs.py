@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import secrets
+import shutil
 import threading
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -15,7 +16,7 @@ from ..errors import MesrError, TooLarge, UsageError
 from ..geometry import Geometry
 from ..grid import Target
 from ..io import output_path
-from ..limits import MAX_PAGE_VOXELS
+from ..limits import MAX_PAGE_VOXELS, MAX_RESULTS
 from .session import Study, gone
 
 State = Literal["waiting", "running", "done", "refused", "failed", "stopped"]
@@ -55,31 +56,36 @@ class Jobs:
 
     Args:
         most_voxels: of a result.
+        most: works of one study; finished ones make room, the oldest first.
     """
 
-    def __init__(self, most_voxels: int = MAX_PAGE_VOXELS) -> None:
+    def __init__(self, most_voxels: int = MAX_PAGE_VOXELS, most: int = MAX_RESULTS) -> None:
         self._most_voxels = most_voxels
+        self._most = most
         self._works: dict[str, Work] = {}
         self._pool = ThreadPoolExecutor(1, "mesr-job")
         self._futures: dict[str, Future[None]] = {}
+        self._lock = threading.Lock()
 
     def submit(self, study: Study, series: int, target: Target, settings: job.Settings) -> Work:
         """Queue a study's series; its result stays in its format where that is DICOM, else becomes NIfTI.
 
         Raises:
             UsageError: the target makes no sense, or code `gone`.
-            TooLarge: code `result-too-large`, or beyond a limit.
+            TooLarge: code `result-too-large` or `too-many-results`, or beyond a limit.
             InputError: it cannot be read.
         """
         item = study.item(series)
         geometry = study.volume(series).geometry
         self._check(geometry, target)
+        self._make_room(study.id)
         name = secrets.token_urlsafe(24)
         folder = study.folder / name
         folder.mkdir(mode=0o700)
         work = Work(name, study, series, target, settings, folder, item.size[0])
-        self._works[name] = work
-        self._futures[name] = self._pool.submit(self._run, work)
+        with self._lock:
+            self._works[name] = work
+            self._futures[name] = self._pool.submit(self._run, work)
         return work
 
     def work(self, name: str) -> Work:
@@ -97,19 +103,52 @@ class Jobs:
         """Have a work end after the slice it is at."""
         self.work(name).stop.set()
 
+    def remove(self, name: str) -> None:
+        """Stop a work and let it go with its files, once the slice at hand is done; one that is gone is no error."""
+        with self._lock:
+            work, future = self._works.pop(name, None), self._futures.pop(name, None)
+        if work is None or future is None:
+            return
+        work.stop.set()
+        if not future.cancel():
+            future.exception()
+        # Not while a download of it is being made.
+        with work.lock:
+            work.outcome = None
+            shutil.rmtree(work.folder, ignore_errors=True)
+
     def forget(self, study: str) -> None:
-        """Stop what is done of a study, and drop it once it has ended."""
-        for work in [work for work in self._works.values() if work.study.id == study]:
+        """Let all works of a study go."""
+        works = self._of(study)
+        for work in works:
             work.stop.set()
-            if not self._futures[work.id].cancel():
-                self._futures[work.id].exception()
-            del self._works[work.id], self._futures[work.id]
+        for work in works:
+            self.remove(work.id)
 
     def close(self) -> None:
         """Stop everything; returns when the slice at hand is done."""
-        for work in self._works.values():
-            work.stop.set()
+        with self._lock:
+            for work in self._works.values():
+                work.stop.set()
         self._pool.shutdown(cancel_futures=True)
+
+    def _of(self, study: str) -> list[Work]:
+        """A study's works, the oldest first."""
+        with self._lock:
+            return [work for work in self._works.values() if work.study.id == study]
+
+    def _make_room(self, study: str) -> None:
+        works = self._of(study)
+        surplus = len(works) - self._most + 1
+        finished = [work for work in works if work.state not in ("waiting", "running")]
+        for work in finished[: max(0, surplus)]:
+            self.remove(work.id)
+        if len(self._of(study)) >= self._most:
+            raise TooLarge(
+                "too-many-results",
+                f"A study may have {self._most} results under way.",
+                "Wait for one of them, or stop it.",
+            )
 
     def _check(self, geometry: Geometry, target: Target) -> None:
         size = target.grid(geometry.size, geometry.spacing if geometry.known else None).size_out

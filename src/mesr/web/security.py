@@ -21,7 +21,6 @@ from ..limits import MAX_REQUEST_BYTES
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-COOKIE = "mesr"
 LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
 UPLOADS = "/api/studies"
 """The one route that takes more than a small body, and counts it itself."""
@@ -129,7 +128,7 @@ class Guard:
         if scope["path"] != UPLOADS and int(headers.get(b"content-length") or 0) > MAX_REQUEST_BYTES:
             raise _request_too_large()
         needed = scope["path"] != OPEN[0] and not scope["path"].startswith(OPEN[1:])
-        if needed and not self.admits(_cookie(headers.get(b"cookie", ""))):
+        if needed and not self.admits(_cookie(headers.get(b"cookie", ""), cookie_of(scope))):
             raise UsageError(
                 "token",
                 "The token is missing or is another run's.",
@@ -162,9 +161,15 @@ def body_of(error: MesrError) -> dict[str, str]:
     return {"code": error.code, "sentence": error.sentence, "fix": error.fix}
 
 
+def cookie_of(scope: Scope) -> str:
+    """The name of the cookie: by the port, since browsers give a host's cookies to all its ports."""
+    _, port = scope.get("server") or ("", 0)
+    return f"mesr-{port}"
+
+
 def is_loopback(address: str) -> bool:
     """Whether only this machine reaches an address."""
-    return ipaddress.ip_address(address).is_loopback
+    return _address(address).is_loopback
 
 
 def _headers(path: str) -> list[tuple[bytes, bytes]]:
@@ -182,14 +187,21 @@ def _name_of(host: str) -> str:
 
 def _same_address(name: str, address: str) -> bool:
     try:
-        return ipaddress.ip_address(name) == ipaddress.ip_address(address)
+        return _address(name) == _address(address)
     except ValueError:
         return False
 
 
-def _cookie(text: str) -> str:
+def _address(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
+    """An address, that of IPv4 in IPv6 (RFC 4291 2.5.5.2) as itself."""
+    address = ipaddress.ip_address(text)
+    mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
+    return mapped or address
+
+
+def _cookie(text: str, name: str) -> str:
     try:
-        found = SimpleCookie(text).get(COOKIE)
+        found = SimpleCookie(text).get(name)
     except CookieError:
         return ""
     return "" if found is None else found.value

@@ -9,13 +9,12 @@ from pathlib import Path
 import uvicorn
 
 from ..errors import UsageError
+from ..limits import MAX_REQUESTS
 from .security import Guard, is_loopback
 
 EVERYWHERE = ("0.0.0.0", "::")
 GRACE_SECONDS = 5
 """How long answers that are on their way may take when the server ends."""
-CONNECTIONS = 64
-"""Requests answered at a time; a browser has six."""
 
 
 def bound(host: str, port: int) -> socket.socket:
@@ -84,7 +83,7 @@ def serve(
         server_header=False,
         proxy_headers=False,
         ws="none",
-        limit_concurrency=CONNECTIONS,
+        limit_concurrency=MAX_REQUESTS,
         timeout_graceful_shutdown=GRACE_SECONDS,
         ssl_certfile=certificate,
         ssl_keyfile=key,

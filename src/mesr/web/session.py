@@ -111,7 +111,7 @@ class Desk:
             name, folder: from `reserve`.
             places: files and folders to look in.
         """
-        study = Study(name, folder, discover(places), time.monotonic())
+        study = Study(name, folder, discover(places, folder), time.monotonic())
         with self._lock:
             self._studies[name] = study
         self.sweep()

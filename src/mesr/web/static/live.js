@@ -11,17 +11,16 @@ const MARGIN = 0.1; // More than is seen, so that a small pan shows no edge.
 
 export class Live {
   /**
-   * @param on `source(frame, k)`, `result(frame, wish)`, `settled()` where that is what is shown already,
-   *   `busy(whether it computes)`, `refused(error)`.
+   * @param on `source(frame, k)`, `result(frame, wish)` giving whether it shows it, `settled()` where that is what is
+   *   shown already, `busy(whether it computes)`, `refused(error)`.
    */
   constructor(on) {
     this.on = on;
-    this.sources = new Map();
     this.forget();
   }
 
   forget() {
-    this.sources.clear();
+    this.sources = new Map();
     this.base = null;
     this.wish = null;
     this.flying = null;
@@ -36,18 +35,23 @@ export class Live {
     this.modality = modality;
   }
 
+  /** The result is shown no more, and is asked for again. */
+  dropped() {
+    this.shown = "";
+  }
+
   /** The slice as it is, from what was kept or from the server. */
   async source(k) {
-    const base = this.base;
-    let kept = this.sources.get(k);
+    const { base, sources } = this;
+    let kept = sources.get(k);
     if (!kept) {
       kept = frame(`${base}/slices/${k}?${query({ modality: this.modality })}`);
-      this.sources.set(k, kept);
-      kept.catch(() => this.sources.delete(k));
-      if (this.sources.size > KEPT) this.sources.delete(this.sources.keys().next().value);
+      sources.set(k, kept);
+      kept.catch(() => sources.delete(k));
+      if (sources.size > KEPT) sources.delete(sources.keys().next().value);
     }
     const found = await kept;
-    if (this.base === base) this.on.source(found, k);
+    if (this.sources === sources) this.on.source(found, k);
   }
 
   /**
@@ -80,11 +84,9 @@ export class Live {
     this.on.busy(!moving);
     frame(address)
       .then((found) => {
-        if (this.base !== base) return;
-        this.shown = address;
-        this.on.result(found, wish);
+        if (this.flying === flight && this.on.result(found, wish)) this.shown = address;
       })
-      .catch((error) => this.base === base && this.on.refused(error))
+      .catch((error) => this.flying === flight && this.on.refused(error))
       .finally(() => {
         if (this.flying !== flight) return;
         this.flying = null;

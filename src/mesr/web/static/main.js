@@ -12,6 +12,11 @@ import { VolumeView } from "./volume.js";
 import { facts, label, measured, planned, position, short } from "./wording.js";
 import { Work } from "./work.js";
 
+const TOO_LARGE = {
+  code: "too-large-to-show",
+  text: "The result is larger than a browser shows at once; the volume view shows the input alone.",
+};
+
 const each = (name, then) => document.querySelectorAll(`input[name="${name}"]`).forEach(then);
 
 const state = {
@@ -23,7 +28,7 @@ const state = {
   target: { scale: "2" },
   model: "auto",
   presets: [],
-  place: null, // Where the cursor is on the image.
+  uploading: false,
 };
 
 const viewer = new Viewer($("canvas"), $("handle"), {
@@ -39,11 +44,10 @@ const viewer = new Viewer($("canvas"), $("handle"), {
 const live = new Live({
   source: (frame, k) => k === state.k && viewer.setSource(frame, k),
   result: (frame, wish) => {
-    if (wish.k !== state.k) return;
-    viewer.label = label(frame);
-    viewer.setResult(frame, wish.k);
-    showPoint(state.place);
+    if (wish.k !== state.k || wish.model !== state.model) return false;
+    viewer.setResult(frame, wish.k, label(frame));
     document.body.dataset.shown = state.exact = frame.exact ? "exact" : "moving";
+    return true;
   },
   settled: () => (document.body.dataset.shown = state.exact),
   busy: (computing) => show("busy", computing ? "Computing…" : ""),
@@ -58,8 +62,8 @@ const work = new Work(
   {
     refused: alarm,
     done: (done) => {
-      notes(done.notes);
-      document.querySelector('input[name="seen"][value="1"]').disabled = false;
+      notes(done.shown ? done.notes : [...done.notes, TOO_LARGE]);
+      document.querySelector('input[name="seen"][value="1"]').disabled = !done.shown;
       if (viewer.mode === "volume") showVolume();
     },
   },
@@ -68,15 +72,17 @@ const work = new Work(
 // ---- Studies ----------------------------------------------------------------------------------------------
 
 async function take(files) {
+  if (state.uploading) return alarm(new Error("A study is being sent. Drop the next one when it is there."));
   if (!files.length) return alarm(new Error("There is no file in what was dropped."));
   const bytes = files.reduce((sum, file) => sum + file.size, 0);
   if (bytes > state.about.most_bytes || files.length > state.about.most_files) {
     return alarm(new Error("The files are more than the page takes at once. Use mesr upscale for them."));
   }
   hush();
-  if (state.study) await leave();
-  $("upload").hidden = false;
+  state.uploading = true;
   try {
+    if (state.study) await leave();
+    $("upload").hidden = false;
     const study = await upload(files, (share) => {
       const bar = $("upload-bar");
       if (share < 1) bar.value = share;
@@ -87,6 +93,7 @@ async function take(files) {
   } catch (error) {
     alarm(error);
   } finally {
+    state.uploading = false;
     $("upload").hidden = true;
     $("upload-bar").removeAttribute("value");
   }
@@ -99,6 +106,7 @@ async function enter(study) {
     throw first ? new Refusal(first) : new Error("No image was found.");
   }
   state.study = study;
+  $("modality").value = "";
   $("series").replaceChildren(...study.series.map((one, n) => new Option(one.label, n)));
   $("series-field").hidden = study.series.length === 1;
   $("start").hidden = true;
@@ -120,6 +128,7 @@ async function leave() {
 
 async function openSeries(number) {
   const { study } = state;
+  const opening = (state.opening = {});
   work.reset();
   document.querySelector('input[name="seen"][value="0"]').checked = true;
   document.querySelector('input[name="seen"][value="1"]').disabled = true;
@@ -128,7 +137,7 @@ async function openSeries(number) {
   $("modality-field").hidden = said;
   const base = `/api/studies/${study.id}/series/${number}`;
   const series = await get(`${base}?${query({ modality: said ? "" : modality })}`);
-  if (state.study !== study) return;
+  if (state.study !== study || state.opening !== opening) return;
   Object.assign(state, { series, number, base, modality: said ? "" : modality });
   const [slices, rows, columns] = series.size;
   state.k = Math.floor(slices / 2);
@@ -184,7 +193,7 @@ function setMode(mode) {
 function showVolume() {
   if (!state.series) return;
   const addresses = [`${state.base}/volume`];
-  if (work.last) addresses.push(`/api/jobs/${work.last.id}/nifti`);
+  if (work.last?.shown) addresses.push(`/api/jobs/${work.last.id}/nifti`);
   volume.show(addresses, Number(document.querySelector('input[name="seen"]:checked').value), viewer.window);
 }
 
@@ -266,15 +275,14 @@ function nudge(step) {
 }
 
 function showPoint(place) {
-  const { series, k } = state;
-  state.place = place;
+  const { series } = state;
+  const { k } = viewer; // That of the picture, which may be behind the one asked for.
   const [x, y] = place ?? [-1, -1];
   const inside = series && x >= 0 && y >= 0 && x < series.size[2] && y < series.size[1];
-  const value = (picture, name, of) =>
-    measured(inside && picture && of === k ? picture.frame.value(name, x, y) : null, series?.unit);
-  $("at-before").textContent = value(viewer.source, "source", k);
-  $("at-after").textContent = value(viewer.result, "result", viewer.resultOf);
-  $("at-difference").textContent = value(viewer.difference, "difference", viewer.resultOf);
+  const value = (picture, name) => measured(inside && picture ? picture.frame.value(name, x, y) : null, series?.unit);
+  $("at-before").textContent = value(viewer.source, "source");
+  $("at-after").textContent = value(viewer.current && viewer.result, "result");
+  $("at-difference").textContent = value(viewer.current && viewer.difference, "difference");
   $("at-place").textContent = inside ? position(series.affine, k, x, y) : "–";
 }
 
@@ -297,8 +305,9 @@ function connect() {
   $("modality").addEventListener("change", () => openSeries(state.number).catch(alarm));
   $("model").addEventListener("change", () => {
     state.model = $("model").value;
+    live.dropped();
+    viewer.dropResult();
     setTarget(state.target);
-    viewer.result = null;
   });
   $("slice").addEventListener("input", () => goTo(Number($("slice").value) - 1));
   $("scale").addEventListener("input", () => setTarget({ scale: $("scale").value }, "moving"));

@@ -28,7 +28,7 @@ export class Viewer {
     this.window = { centre: 40, width: 400 };
     this.range = 50;
     this.affine = null;
-    this.label = "";
+    this.cursor = null;
     this.clear();
     new ResizeObserver(() => this.resize()).observe(canvas.parentElement);
     this.listen();
@@ -37,6 +37,7 @@ export class Viewer {
   clear() {
     this.source = this.result = this.difference = null;
     this.k = this.resultOf = -1;
+    this.label = "";
     this.pointers = new Map();
     this.draw();
   }
@@ -52,13 +53,25 @@ export class Viewer {
     this.source = new Picture(frame, "source");
     this.k = k;
     this.draw();
+    this.point();
   }
 
-  setResult(frame, k) {
+  setResult(frame, k, label) {
+    this.label = label;
     this.result = new Picture(frame, "result");
     this.difference = frame.planes.has("difference") ? new Picture(frame, "difference") : null;
     this.resultOf = k;
     this.draw();
+    this.point();
+  }
+
+  /** Show no result until the next one. */
+  dropResult() {
+    this.result = this.difference = null;
+    this.resultOf = -1;
+    this.label = "";
+    this.draw();
+    this.point();
   }
 
   set(changes) {
@@ -79,8 +92,7 @@ export class Viewer {
     this.canvas.width = Math.round(clientWidth * this.ratio);
     this.canvas.height = Math.round(clientHeight * this.ratio);
     this.viewport.resize(clientWidth / this.panes, clientHeight);
-    this.draw();
-    this.on.view();
+    this.moved();
   }
 
   /** Draw at the next frame of the screen, however often it is asked for before. */
@@ -105,12 +117,12 @@ export class Viewer {
       context.fillStyle = "#2b333d";
       context.fillRect(width - 0.5, 0, 1, height);
       this.named("Before", 14, "left");
-      this.named(this.label, 2 * width - 14, "right");
+      if (this.current) this.named(this.label, 2 * width - 14, "right");
       return;
     }
     if (this.mode === "difference") {
       this.pane(0, width, () => this.differing());
-      this.named("After less bicubic interpolation", 14, "left");
+      if (this.current) this.named("After less bicubic interpolation", 14, "left");
       this.legend();
       return;
     }
@@ -119,7 +131,7 @@ export class Viewer {
     this.clipped(line, width - line, () => this.after());
     this.letters(0, width);
     this.named("Before", 14, "left");
-    this.named(this.label, width - 14, "right");
+    if (this.current) this.named(this.label, width - 14, "right");
   }
 
   /** Draw into a pane of its own, with the letters at its edges. */
@@ -235,7 +247,10 @@ export class Viewer {
     for (const end of ["pointerup", "pointercancel"]) {
       canvas.addEventListener(end, (event) => this.pointers.delete(event.pointerId));
     }
-    canvas.addEventListener("pointerleave", () => this.on.point(null));
+    canvas.addEventListener("pointerleave", () => {
+      this.cursor = null;
+      this.point();
+    });
     canvas.addEventListener("contextmenu", (event) => event.preventDefault());
     canvas.addEventListener("dblclick", () => this.fit());
     canvas.addEventListener("wheel", (event) => this.wheel(event), { passive: false });
@@ -261,8 +276,8 @@ export class Viewer {
 
   move(event) {
     const held = this.pointers.get(event.pointerId);
-    const [left, top] = this.within(event);
-    this.on.point(this.source ? this.viewport.toImage(left, top) : null);
+    this.cursor = { clientX: event.clientX, clientY: event.clientY };
+    this.point();
     if (!held || !this.source) return;
     const [right, down] = [event.clientX - held.x, event.clientY - held.y];
     const others = [...this.pointers.entries()].filter(([id]) => id !== event.pointerId);
@@ -328,5 +343,11 @@ export class Viewer {
   moved() {
     this.draw();
     this.on.view();
+    this.point();
+  }
+
+  /** Tell what of the image is under the cursor, which stays where it is while the image moves. */
+  point() {
+    this.on.point(this.source && this.cursor ? this.viewport.toImage(...this.within(this.cursor)) : null);
   }
 }

@@ -15,8 +15,11 @@ export class Work {
     this.reset();
   }
 
+  /** Have no work; what there was is stopped, and its result goes. */
   reset() {
     clearTimeout(this.timer);
+    if (this.id) remove(this.id);
+    this.turn = {};
     this.id = null;
     this.last = null;
     this.show(null);
@@ -24,14 +27,17 @@ export class Work {
 
   async start(study, ordered) {
     this.reset();
+    const { turn } = this;
     this.parts.start.disabled = true;
     try {
       this.began = performance.now();
       const work = await send("POST", `/api/studies/${study}/jobs`, ordered);
+      if (this.turn !== turn) return remove(work.id);
       this.id = work.id;
       this.show(work);
       this.poll(work.id);
     } catch (error) {
+      if (this.turn !== turn) return;
       this.parts.start.disabled = false;
       this.on.refused(error);
     }
@@ -102,6 +108,10 @@ export class Work {
     if (seconds < 5) return "";
     return seconds < 90 ? `, about ${Math.ceil(seconds / 5) * 5} s left` : `, about ${Math.ceil(seconds / 60)} min left`;
   }
+}
+
+function remove(id) {
+  return send("DELETE", `/api/jobs/${id}`).catch(() => {});
 }
 
 function download(work, kind) {
