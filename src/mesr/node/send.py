@@ -1,8 +1,8 @@
 """What goes out: each destination has a thread, which sends what it has not got until it has it.
 
 A file counts as sent when its receiver has said so. A destination that is down is tried again ever more seldom and
-never given up; one file it would not take, or that its association ended on, comes last and holds up no other. What is sent twice, because a process
-ended between the answer and its record, has the same UIDs, and is one object there.
+never given up; one file it would not take, or that its association ended on, comes last and holds up no other. What
+is sent twice, because a process ended between the answer and its record, has the same UIDs, and is one object there.
 """
 
 from __future__ import annotations
@@ -130,6 +130,9 @@ class Sender(threading.Thread):
             self._counters.add("objects_sent_total", len(answer.sent), destination=self.destination)
         for reason in answer.refused.values():
             self._counters.add("send_refused_total", destination=self.destination, reason=reason)
+        if answer.sent:
+            # It lives: what it broke off at is tried again soon, behind the others.
+            self._failures = 0
         if answer.trouble or not answer.sent:
             reason = answer.trouble or f"refused with {next(iter(answer.refused.values()), 'nothing')}"
             return self._failed(reason, waiting)
