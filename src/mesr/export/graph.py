@@ -7,6 +7,7 @@ graph runs, so everything that depends on them is computed in it, from where out
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from fractions import Fraction
 from typing import NamedTuple
 
@@ -21,6 +22,7 @@ from ..grid import Axis, Grid
 from ..models.contract import SuperResolver
 from ..models.fixed import FixedScale
 from ..models.meta_head import MetaHead, sources
+from ..models.orientations import ORIENTATIONS, Orientation
 from ..resample import SINC_RADIUS
 
 
@@ -49,11 +51,20 @@ class _Graph(nn.Module):
         self.head = _head(model)
         self.skip = getattr(model, "skip", "none")
         self.corrections = int(getattr(model, "corrections", 0))
+        self.orientations: tuple[Orientation, ...] = getattr(model, "orientations", ORIENTATIONS[:1])
+        if len(self.orientations) > 1 and self.head.coordinates != "nearest":
+            raise UsageError("export", "Several orientations need offsets from the nearest pixel.")
 
-    def _features(self, lr: Tensor) -> Tensor:
+    def _detail(self, lr: Tensor, detail_of: Callable[[Tensor, Orientation], Tensor]) -> Tensor:
+        """The mean over the orientations of what the head makes of the features of each, so oriented."""
         features = self.model.encode(lr).features
         assert features is not None
-        return features
+        parts = features.chunk(len(self.orientations), dim=1)
+        details = [
+            one.back(detail_of(one.of(part), one)) for one, part in zip(self.orientations, parts, strict=True)
+        ]
+        total = sum(details[1:], details[0])
+        return total / len(details) if len(details) > 1 else total
 
     def _finished(self, lr: Tensor, detail: Tensor, rows: Places, columns: Places) -> Tensor:
         """The skip, and the corrections of a whole image (`interpolators.corrected`)."""
@@ -74,15 +85,22 @@ class _Graph(nn.Module):
         """The network on any grid: the head's reassociated form, gathered for each output pixel."""
         head = self.head
         weight = torch.cat([head.outer.weight.T, head.outer.bias[None]]).view(-1, head.features, 3, 3)
-        responses = F.conv2d(self._features(lr), weight, padding=1)
-        taken = responses.index_select(2, rows.pixel).index_select(3, columns.pixel)
         inner = head.inner.weight
-        constant = head.inner.bias + rows.step * inner[:, 2] + columns.step * inner[:, 3]
-        first = constant[:, None] + inner[:, :1] * rows.offset
-        second = inner[:, 1:2] * columns.offset
-        hidden = torch.relu(first[:, :, None] + second[:, None, :])
-        detail = (taken[:, :-1] * hidden).sum(dim=1, keepdim=True) + taken[:, -1:]
-        return self._finished(lr, detail, rows, columns)
+
+        def detail_of(features: Tensor, orientation: Orientation) -> Tensor:
+            down = _mirrored(rows, lr.shape[2]) if orientation.upside_down else rows
+            across = _mirrored(columns, lr.shape[3]) if orientation.mirrored else columns
+            if orientation.turned:
+                down, across = across, down
+            responses = F.conv2d(features, weight, padding=1)
+            taken = responses.index_select(2, down.pixel).index_select(3, across.pixel)
+            constant = head.inner.bias + down.step * inner[:, 2] + across.step * inner[:, 3]
+            first = constant[:, None] + inner[:, :1] * down.offset
+            second = inner[:, 1:2] * across.offset
+            hidden = torch.relu(first[:, :, None] + second[:, None, :])
+            return (taken[:, :-1] * hidden).sum(dim=1, keepdim=True) + taken[:, -1:]
+
+        return self._finished(lr, self._detail(lr, detail_of), rows, columns)
 
 
 class AnyScaleGraph(_Graph):
@@ -169,7 +187,11 @@ class IntegerScaleGraph(_Graph):
     def forward(self, lr: Tensor) -> Tensor:
         """(N, 1, H, W) to (N, 1, s·H, s·W), float32."""
         kernels = self.get_buffer("kernels")
-        detail = F.pixel_shuffle(F.conv2d(self._features(lr), kernels, padding=1), self.scale)
+
+        def detail_of(features: Tensor, _: Orientation) -> Tensor:
+            return F.pixel_shuffle(F.conv2d(features, kernels, padding=1), self.scale)
+
+        detail = self._detail(lr, detail_of)
         rows, columns = (self._places(lr.shape[axis]) for axis in (2, 3))
         return self._finished(lr, detail, rows, columns)
 
@@ -238,6 +260,17 @@ def _head(model: SuperResolver) -> MetaHead:
             "Only a network under the meta-upscale head, or one of one whole scale, can be exported.",
         )
     return head
+
+
+def _mirrored(places: Places, size: int) -> Places:
+    """The places of an axis of `size` input pixels that is counted from the other end.
+
+    An output between the two pixels in the middle of the axis belongs to the one before it from either end.
+    """
+    pixel, offset, _, step = (one.flip(0) if one.ndim else one for one in places)
+    middle = (2 * pixel + 2 == size) & (offset == 0.5)
+    turned = torch.where(middle, offset, -offset)
+    return Places(torch.where(middle, pixel, size - 1 - pixel), turned, turned, step)
 
 
 def _distances(places: Places, size: int) -> Tensor:

@@ -6,12 +6,11 @@ eight times as long.
 
 from __future__ import annotations
 
-from itertools import product
-
 from torch import Tensor
 
 from ..grid import Grid
 from .contract import Encoded, SuperResolver
+from .orientations import ORIENTATIONS
 
 
 class SelfEnsemble(SuperResolver):
@@ -35,19 +34,11 @@ class SelfEnsemble(SuperResolver):
     def decode(self, encoded: Encoded, grid: Grid) -> Tensor:
         """The mean over the orientations, one after the other, so that memory is that of one."""
         total: Tensor | None = None
-        for turned, upside_down, mirrored in product((False, True), repeat=3):
-            flips = [axis for axis, flip in ((2, upside_down), (3, mirrored)) if flip]
-            rows = grid.rows.mirrored() if upside_down else grid.rows
-            columns = grid.columns.mirrored() if mirrored else grid.columns
-            lr = encoded.lr.flip(flips)
-            if turned:
-                sr = self.network(lr.mT.contiguous(), Grid.plane(columns, rows)).mT
-            else:
-                sr = self.network(lr, Grid.plane(rows, columns))
-            answer = sr.float().flip(flips)
+        for one in ORIENTATIONS:
+            answer = one.back(self.network(one.of(encoded.lr), one.grid(grid)).float())
             total = answer if total is None else total + answer
         assert total is not None
-        return total / 8
+        return total / len(ORIENTATIONS)
 
     def finish(self, lr: Tensor, sr: Tensor, grid: Grid) -> Tensor:
         """The network's own last step, which is the same in every orientation."""

@@ -9,6 +9,7 @@ special. `mesr-paper` is the network as printed: corner-aligned, no skip past th
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Literal
 
 import torch
@@ -22,6 +23,7 @@ from ..resample import resize
 from .contract import AnyScale, Encoded, SuperResolver
 from .interpolators import corrected
 from .meta_head import Coordinates, Form, MetaHead, reach
+from .orientations import ORIENTATIONS
 from .registry import register
 
 MOST_CORRECTIONS = 30
@@ -74,9 +76,11 @@ class Mesr(SuperResolver):
         corrections: times that a whole result is shrunk and what then misses of the input added back (Irani and
             Peleg 1991). For weights whose low-resolution images are the reference shrunk by the anti-aliased
             bicubic; where a network is to take noise or blur away they would bring it back.
+        orientations: of an image that body and head see, 1, 2, 4 or 8; the answer is their mean, and the work so
+            many times as much.
 
     Raises:
-        UsageError: `corrections` is no whole number from 0 to 30.
+        UsageError: `corrections` is no whole number from 0 to 30, or `orientations` none of those four.
     """
 
     def __init__(
@@ -89,8 +93,11 @@ class Mesr(SuperResolver):
         stem: Literal["difference", "plain"] = "difference",
         max_scale: float = 4.0,
         corrections: int = 0,
+        orientations: int = 1,
     ) -> None:
         super().__init__()
+        if orientations not in (1, 2, 4, 8):
+            raise UsageError("architecture", "orientations must be 1, 2, 4 or 8.")
         if corrections not in range(MOST_CORRECTIONS + 1):
             raise UsageError(
                 "architecture", f"corrections must be a whole number from 0 to {MOST_CORRECTIONS}."
@@ -99,6 +106,7 @@ class Mesr(SuperResolver):
         self.receptive_field = 2 * blocks + 2 + reach(coordinates)
         self.skip = skip
         self.corrections = corrections
+        self.orientations = ORIENTATIONS[:orientations]
         self.finishes = corrections > 0
         self.stem: nn.Module = (
             DifferenceConv(features)
@@ -113,23 +121,48 @@ class Mesr(SuperResolver):
             convolution.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def encode(self, lr: Tensor) -> Encoded:
+        """The features of each orientation, turned back, one behind the other: (N, orientations · C, H, W)."""
+        return Encoded(lr, _joined([one.back(self._features(one.of(lr))) for one in self.orientations]))
+
+    def _features(self, lr: Tensor) -> Tensor:
         shallow: Tensor = self.stem(lr).contiguous(memory_format=torch.channels_last)
-        return Encoded(lr, conv3x3(self.blocks(shallow), self.tail.weight, add=shallow))
+        return conv3x3(self.blocks(shallow), self.tail.weight, add=shallow)
 
     def prepared(self, encoded: Encoded) -> Encoded:
         """With the head's responses, four times the features: most of what a scale that is no small fraction costs."""
         assert encoded.features is not None
-        return encoded._replace(responses=self.head.responses(encoded.features))
+        made = [
+            [one.back(response) for response in self.head.responses(one.of(part))]
+            for one, part in zip(self.orientations, self._parts(encoded.features), strict=True)
+        ]
+        return encoded._replace(responses=tuple(_joined(each) for each in zip(*made, strict=True)))
 
     def decode(self, encoded: Encoded, grid: Grid, form: Form | None = None) -> Tensor:
         assert encoded.features is not None
-        detail: Tensor = self.head(encoded.features, grid.rows, grid.columns, form, encoded.responses)
+        made = encoded.responses and list(zip(*map(self._parts, encoded.responses), strict=True))
+        detail: Tensor | None = None
+        for n, (one, part) in enumerate(zip(self.orientations, self._parts(encoded.features), strict=True)):
+            axes = one.grid(grid)
+            responses = tuple(one.of(response) for response in made[n]) if made else None
+            answer = one.back(self.head(one.of(part), axes.rows, axes.columns, form, responses))
+            detail = answer if detail is None else detail + answer
+        assert detail is not None
+        if len(self.orientations) > 1:
+            detail = detail / len(self.orientations)
         if self.skip == "none":
             return detail
         return detail + resize(encoded.lr, grid.rows, grid.columns, "bicubic")
 
+    def _parts(self, joined: Tensor) -> tuple[Tensor, ...]:
+        return joined.chunk(len(self.orientations), dim=1)
+
     def finish(self, lr: Tensor, sr: Tensor, grid: Grid) -> Tensor:
         return corrected(lr, sr, grid, self.corrections)
+
+
+def _joined(parts: Sequence[Tensor]) -> Tensor:
+    """What the orientations give, along the channels."""
+    return parts[0] if len(parts) == 1 else torch.cat(list(parts), dim=1)
 
 
 @register("mesr-paper")
