@@ -21,7 +21,7 @@ from pynetdicom.dsutils import split_dataset
 
 pytestmark = pytest.mark.usefixtures("node_libraries")
 
-COUNT = int(os.environ.get("MESR_MUTANTS", "240"))
+COUNT = int(os.environ.get("MESR_MUTANTS", "600"))
 SYNTAXES = (
     "1.2.840.10008.1.2.1",
     "1.2.840.10008.1.2",

@@ -23,7 +23,7 @@ from mesr.inference import Options
 from mesr.web.app import Service, create_app
 
 HOME = "http://127.0.0.1:8642"
-COUNT = int(os.environ.get("MESR_MUTANTS", "330"))
+COUNT = int(os.environ.get("MESR_MUTANTS", "1100"))
 SLOW = 10.0
 
 
