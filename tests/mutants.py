@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import tempfile
 import warnings
 import zipfile
 from collections.abc import Callable
@@ -14,6 +15,8 @@ import numpy as np
 import pydicom
 from PIL import Image
 from pydicom.data import get_testdata_file
+from pydicom.uid import JPEGLosslessSV1, JPEGLSLossless
+from scans import dicom_series, enhanced_file
 
 REAL = (
     "CT_small.dcm",
@@ -44,10 +47,23 @@ def originals() -> list[tuple[str, bytes]]:
     head = "NRRD0004\ntype: short\ndimension: 3\nspace: left-posterior-superior\nsizes: 7 6 2\n"
     head += "space directions: (0.7,0,0) (0,0.7,0) (0,0,2)\nspace origin: (0,0,0)\nendian: little\nencoding: raw\n\n"
     found.append(("image.nrrd", head.encode() + image.T.astype("<i2").tobytes()))
+    found += _made()
     packed = io.BytesIO()
     with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("a/slice.dcm", found[0][1])
     found.append(("study.zip", packed.getvalue()))
+    return found
+
+
+def _made() -> list[tuple[str, bytes]]:
+    """What pydicom has no small file of: an Enhanced object, and the JPEG family."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        enhanced = enhanced_file(folder / "enhanced.dcm", size=(3, 12, 14)).paths[0]
+        found = [("enhanced.dcm", enhanced.read_bytes())]
+        for kind, syntax in (("ls", JPEGLSLossless), ("lossless", JPEGLosslessSV1)):
+            scan = dicom_series(folder / kind, size=(1, 24, 28), syntax=syntax)
+            found.append((f"jpeg-{kind}.dcm", scan.paths[0].read_bytes()))
     return found
 
 
