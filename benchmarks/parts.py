@@ -6,6 +6,8 @@ For each size the body, and for each scale the head in the form that is chosen, 
 kernel a pixel, products in batches), LIIF's head on the same features, and the untrained methods. Everything that is compared is
 timed in turns, and the medians are printed; shares are of body and head together. Memory is the peak of a process
 that does nothing else, above what it had after its imports. On a GPU (`--device cuda`) times are the device's own.
+Around the network, at ×2: a slice whole and in tiles of 256 with their full halo; and a 512² DICOM slice read, and its
+result written.
 """
 
 from __future__ import annotations
@@ -16,24 +18,34 @@ import multiprocessing
 import resource
 import statistics
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Collection, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from liif import LiifHead
+from study import make_series
 from torch import Tensor
 
+import mesr
 from mesr import runtime
 from mesr.grid import Grid, Target
-from mesr.inference import resolve_device, use_bf16
+from mesr.inference import Options, Upscaler, resolve_device, use_bf16
+from mesr.intensity import HU_WINDOW
 from mesr.models import SuperResolver, weights
 from mesr.models.cost import cost
 from mesr.models.mesr import Mesr
 from mesr.models.weights import untrained
+from mesr.volume import ArraySlices
 
 SCALES = ("1.5", "2", "2.5", "3", "3.7", "4", "3.14159265", "1.3x2.2")
+TILE = 256
+"""Input pixels along a tile, without halo."""
+
 SLOW_PIXELS = 1 << 18
 """Output pixels beyond which the paper's form of the head is not run unless asked: it takes a second for each 2^18."""
 
@@ -131,8 +143,44 @@ def measured(arguments: argparse.Namespace) -> dict[str, Any]:
                 )
                 for scale in arguments.scales
             }
-        found["sizes"][size] = {"body": body, "tflops": work * size**2 / body / 1e12, "scales": scales}
+        found["sizes"][size] = {
+            "body": body,
+            "tflops": work * size**2 / body / 1e12,
+            "scales": scales,
+            "around": around(model, size, arguments.precision, device, arguments.runs),
+        }
+    found["files"] = files(arguments.runs)
     return found
+
+
+def around(
+    model: SuperResolver, size: int, precision: str, device: torch.device, runs: int
+) -> dict[str, float]:
+    """Seconds of a slice at ×2, whole and in tiles."""
+    grid = grid_of(size, "2")
+    values = np.random.default_rng(0).normal(0, 300, (size, size)).astype(np.float32)
+    options = [Options(str(device), precision, tile) for tile in (size, TILE)]  # type: ignore[arg-type]
+    whole, tiled = (Upscaler(model, grid, HU_WINDOW, one) for one in options)
+    works: dict[str, Work] = {
+        "whole": lambda: whole.compute(values),
+        "tiled": lambda: tiled.compute(values),
+    }
+    return medians(works, runs, device)
+
+
+def files(runs: int) -> dict[str, float]:
+    """Seconds a slice of reading a 512² DICOM series, and of writing its result at ×2."""
+    count = 8
+    with tempfile.TemporaryDirectory() as scratch:
+        make_series(Path(scratch, "in"), count)
+        source = mesr.read(Path(scratch, "in"))
+        result = mesr.upscale(source, scale=2, model="nearest")
+        result = replace(result, slices=ArraySlices(result.array))
+        works: dict[str, Work] = {
+            "read": lambda: [mesr.read(Path(scratch, "in")).slices[k] for k in range(count)],
+            "write": lambda: mesr.write(result, Path(scratch, "out"), force=True),
+        }
+        return {name: s / count for name, s in medians(works, runs, torch.device("cpu")).items()}
 
 
 def body_products(spec: Mapping[str, Any]) -> float:
@@ -192,6 +240,12 @@ def table(found: Mapping[str, Any]) -> str:
             lines.append(
                 f"{scale:>11} {head * 1e3:>8.1f} {head / (head + body):>6.1%} {reference} {liif}  {rest}"
             )
+        whole, tiled = one["around"]["whole"], one["around"]["tiled"]
+        lines.append(f"a slice at ×2: {whole * 1e3:.0f} ms whole, {tiled * 1e3:.0f} ms in tiles of {TILE}")
+    times = found["files"]
+    lines.append(
+        f"\na 512² DICOM slice: read in {times['read'] * 1e3:.1f} ms, written at ×2 in {times['write'] * 1e3:.1f} ms"
+    )
     return "\n".join(lines)
 
 

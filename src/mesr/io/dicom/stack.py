@@ -248,7 +248,8 @@ def _geometry(frames: list[Frame]) -> Geometry:
     even = positions[0] + np.arange(len(frames))[:, None] * step
     tolerance = max(POSITION_TOLERANCE_MM, STEP_TOLERANCE * length)
     if float(np.linalg.norm(positions - even, axis=1).max()) > tolerance:
-        raise _uneven(positions @ np.array(first.normal), tolerance)
+        files = len({frame.instance.path for frame in frames})
+        raise _uneven(positions @ np.array(first.normal), tolerance, files)
     assert first.orientation is not None
     assert first.pixel_spacing is not None
     size = (len(frames), first.instance.layout.rows, first.instance.layout.columns)
@@ -271,7 +272,9 @@ def _gap(frame: Frame, geometry: Geometry) -> tuple[Note, ...]:
     return (Note("slice-gap", text),)
 
 
-def _uneven(heights: np.ndarray[tuple[int], np.dtype[np.float64]], tolerance: float) -> GeometryInput:
+def _uneven(
+    heights: np.ndarray[tuple[int], np.dtype[np.float64]], tolerance: float, files: int
+) -> GeometryInput:
     """What is wrong with positions that do not lie evenly: slices missing, or no order at all."""
     steps = np.diff(heights)
     smallest = float(steps.min())
@@ -297,7 +300,9 @@ def _uneven(heights: np.ndarray[tuple[int], np.dtype[np.float64]], tolerance: fl
     return GeometryInput(
         "uneven-slices",
         f"Expected evenly spaced slices, found steps from {smallest:.2f} to {steps.max():.2f} mm.",
-        "Give single slices: one single-frame file in each call.",
+        "Give each slice's file in a call of its own: mesr upscale SLICE.dcm -o RESULT.dcm …"
+        if files > 1
+        else "Make a file of each frame first.",
     )
 
 
