@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from conftest import require_module, shared_data
 
 from mesr.grid import Axis
-from mesr.resample import METHODS, Method, fill_padding, matrix, resize, resize_mask
+from mesr.resample import METHODS, Method, add_resized, fill_padding, matrix, resize, resize_mask
 
 
 @pytest.mark.parametrize("size", [(40, 31), (150, 200), (101, 77), (13, 300)])
@@ -109,3 +109,17 @@ def test_padding_is_filled_from_the_nearest_measured_pixel() -> None:
 def test_nothing_but_padding_stays_as_it_is() -> None:
     values = np.full((3, 3), -2000, dtype=np.float32)
     assert fill_padding(values, np.ones((3, 3), dtype=bool)) is values
+
+
+@pytest.mark.parametrize(("rows", "columns"), [("2", "2"), ("1.5", "3.7"), ("0.5", "0.5"), ("0.4", "2.5")])
+@pytest.mark.parametrize("method", ["bicubic", "sinc"])
+def test_strips_are_the_whole_and_can_be_added_to_what_is_there(rows: str, columns: str, method) -> None:
+    image = torch.rand(2, 1, 700, 90, dtype=torch.float64)
+    axes = Axis.scaled(700, Fraction(rows)), Axis.scaled(90, Fraction(columns))
+    weights = [torch.from_numpy(matrix(axis, method)) for axis in axes]
+    expected = weights[0] @ image @ weights[1].T
+    found = resize(image, *axes, method)
+    torch.testing.assert_close(found, expected, atol=1e-12, rtol=0)
+    target = torch.ones_like(found)
+    add_resized(target, image, *axes, method)
+    torch.testing.assert_close(target, 1 + expected, atol=1e-12, rtol=0)

@@ -177,7 +177,7 @@ class Upscaler:
                     sr = self.model(part, Grid.plane(rows.axis, columns.axis))
                     result[..., rows.start : rows.stop, columns.start : columns.stop] = sr.float()
             result = self.model.finish(lr, result, self.grid)
-        return self.window.inverse(result[0, 0].cpu().numpy())
+        return self.window.inverse(result[0, 0].cpu().numpy(), in_place=True)
 
     def _tiles(self, axis: Axis) -> Iterator[Tile]:
         if self.halo is None:

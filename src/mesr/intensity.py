@@ -33,9 +33,12 @@ class Window:
         """From the scan's unit to the network's, float32, any shape."""
         return np.asarray((values - np.float32(self.low)) * np.float32(1 / self.width), dtype=np.float32)
 
-    def inverse(self, values: npt.NDArray[np.floating]) -> FloatImage:
-        """From the network's range back to the scan's unit, float32, any shape."""
-        mapped = np.asarray(values * np.float32(self.width), dtype=np.float32)
+    def inverse(self, values: npt.NDArray[np.floating], *, in_place: bool = False) -> FloatImage:
+        """From the network's range back to the scan's unit, float32, any shape; `in_place` for float32 values only."""
+        out = values if in_place else None
+        mapped: FloatImage = np.asarray(
+            np.multiply(values, np.float32(self.width), out=out), dtype=np.float32
+        )
         mapped += np.float32(self.low)
         return mapped
 

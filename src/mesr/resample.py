@@ -9,7 +9,7 @@ corrections, the shrinking of `degrade` and the consistency residual all come th
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import lru_cache
 from typing import Literal, NamedTuple, get_args
 
@@ -155,21 +155,35 @@ def resize(image: Tensor, rows: Axis, columns: Axis, method: Method) -> Tensor:
     Returns:
         (…, rows.size_out, columns.size_out).
     """
-    down, across = (_bands(axis, method, image.dtype, image.device) for axis in (rows, columns))
-    with torch.autocast(image.device.type, enabled=False):
-        if rows.size_out * columns.size_in <= rows.size_in * columns.size_out:
-            return _across(_down(image, down), across)
-        return _down(_across(image, across), down)
-
-
-def _down(image: Tensor, bands: tuple[Band, ...]) -> Tensor:
-    """Every column of (…, H, W) by an axis."""
-    if len(bands) == 1 or (torch.is_grad_enabled() and image.requires_grad):
-        return torch.cat([one.weights @ image[..., one.inputs, :] for one in bands], dim=-2)
-    result = image.new_empty(*image.shape[:-2], bands[-1].outputs.stop, image.shape[-1])
-    for one in bands:
-        result[..., one.outputs, :] = one.weights @ image[..., one.inputs, :]
+    strips = _strips(image, rows, columns, method)
+    if torch.is_grad_enabled() and image.requires_grad:
+        return torch.cat([strip for _, strip in strips], dim=-2)
+    result: Tensor | None = None
+    for outputs, strip in strips:
+        if strip.shape[-2] == rows.size_out:
+            return strip
+        if result is None:
+            result = image.new_empty(*image.shape[:-2], rows.size_out, columns.size_out)
+        result[..., outputs, :] = strip
+    assert result is not None
     return result
+
+
+def add_resized(target: Tensor, image: Tensor, rows: Axis, columns: Axis, method: Method) -> None:
+    """Add `resize` of an image to a tensor of its size, strip by strip, so that nothing of that size is made."""
+    for outputs, strip in _strips(image, rows, columns, method):
+        target[..., outputs, :] += strip
+
+
+def _strips(image: Tensor, rows: Axis, columns: Axis, method: Method) -> Iterator[tuple[slice, Tensor]]:
+    """`resize` in strips of whole rows, each with the output rows it is; along which axis first is what costs less."""
+    down, across = (_bands(axis, method, image.dtype, image.device) for axis in (rows, columns))
+    rows_first = rows.size_out * columns.size_in <= rows.size_in * columns.size_out
+    for one in down:
+        with torch.autocast(image.device.type, enabled=False):
+            part = image[..., one.inputs, :]
+            strip = _across(one.weights @ part, across) if rows_first else one.weights @ _across(part, across)
+        yield one.outputs, strip
 
 
 def _across(image: Tensor, bands: tuple[Band, ...]) -> Tensor:

@@ -93,7 +93,7 @@ class SuperResolver(nn.Module, ABC):
 
         Args:
             lr: (N, 1, H, W) float32, all of the image.
-            sr: (N, 1, H', W') float32, `decode`'s answer on `grid`, all of it.
+            sr: (N, 1, H', W') float32, `decode`'s answer on `grid`, all of it; its memory may be taken for the result.
 
         Returns:
             (N, 1, H', W') float32.

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
 
 from ..grid import Axis, Grid
 from ..limits import MAX_SCALE
-from ..resample import Method, resize, support
+from ..resample import Method, add_resized, resize, support
 from .contract import AnyScale, Encoded, SuperResolver
 from .registry import register
 
@@ -106,15 +107,18 @@ def corrected(lr: Tensor, sr: Tensor, grid: Grid, times: int, gain: float = 1.0)
 
     Args:
         lr: (N, 1, H, W) float32.
-        sr: (N, 1, H', W') float32 on `grid`.
+        sr: (N, 1, H', W') float32 on `grid`; changed in place where no gradient is wanted.
         times: how often.
         gain: the share of what misses that is added.
     """
     rows, columns = reversed_axis(grid.rows), reversed_axis(grid.columns)
+    learning = torch.is_grad_enabled() and (lr.requires_grad or sr.requires_grad)
     for _ in range(times):
-        missing = lr - resize(sr, rows, columns, "bicubic")
-        # In place, on what was just made: a large result is held twice, not three times.
-        sr = resize(missing.mul_(gain), grid.rows, grid.columns, "sinc").add_(sr)
+        missing = gain * (lr - resize(sr, rows, columns, "bicubic"))
+        if learning:
+            sr = sr + resize(missing, grid.rows, grid.columns, "sinc")
+        else:
+            add_resized(sr, missing, grid.rows, grid.columns, "sinc")
     return sr
 
 
