@@ -33,8 +33,9 @@ from torch import Tensor
 
 import mesr
 from mesr import runtime
+from mesr.device import resolve_device, use_bf16
 from mesr.grid import Grid, Target
-from mesr.inference import Options, Upscaler, resolve_device, use_bf16
+from mesr.inference import Options, Upscaler
 from mesr.intensity import HU_WINDOW
 from mesr.models import SuperResolver, weights
 from mesr.models.cost import cost

@@ -74,7 +74,7 @@ def time_body(name: str) -> None:
     import torch
 
     from mesr import runtime
-    from mesr.inference import use_bf16
+    from mesr.device import use_bf16
     from mesr.models import weights
 
     runtime.keep_memory()

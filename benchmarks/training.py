@@ -15,8 +15,8 @@ import time
 import torch
 
 from mesr import runtime
+from mesr.device import use_bf16
 from mesr.grid import Axis, Grid, fraction
-from mesr.inference import use_bf16
 from mesr.losses import pixel
 from mesr.models.mesr import Mesr
 from mesr.optimiser import OptimiserConfig, make_optimiser

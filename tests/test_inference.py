@@ -8,16 +8,18 @@ import numpy as np
 import pytest
 import torch
 
+from mesr.device import use_bf16
 from mesr.errors import UsageError
 from mesr.geometry import Geometry
 from mesr.grid import Grid, Target
-from mesr.inference import PROBE, Options, Upscaler, consistency, tiles, upscale_volume, use_bf16
+from mesr.inference import PROBE, Options, Upscaler, consistency, upscale_volume
 from mesr.intensity import HU_WINDOW, missing
 from mesr.kernels import winograd
 from mesr.memory import LEAST_TILE, plan_tile
 from mesr.models import SuperResolver, build
 from mesr.models.contract import Encoded
 from mesr.models.weights import Card, load
+from mesr.tiling import tiles
 from mesr.volume import ArraySlices, Slice, Volume
 
 

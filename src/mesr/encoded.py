@@ -17,14 +17,16 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from .device import resolve_device, use_bf16
 from .grid import Axis, Grid, round_half_up
-from .inference import Options, Tile, padded_again, resolve_device, tile, tiles, use_bf16
+from .inference import Options, padded_again
 from .intensity import Window, missing
 from .limits import MAX_PREPARED_PIXELS, MAX_SCALE
 from .memory import plan_tile
 from .models import SuperResolver
 from .models.contract import Encoded
 from .resample import fill_padding, resize, support
+from .tiling import Tile, tile, tiles
 from .volume import FloatImage, Slice, Unit
 
 

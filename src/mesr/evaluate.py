@@ -18,9 +18,10 @@ import torch
 
 from .data import reference_pair
 from .degrade import recipe, text_of
+from .device import resolve_device, use_bf16
 from .errors import UsageError
 from .grid import Grid, Number, Target
-from .inference import Options, Upscaler, resolve_device, use_bf16
+from .inference import Options, Upscaler
 from .intensity import Window
 from .metrics import body_mask, measure
 from .models import SuperResolver

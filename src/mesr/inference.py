@@ -10,21 +10,20 @@ import logging
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from itertools import pairwise
-from typing import Literal, NamedTuple
 
 import numpy as np
 import torch
 
+from .device import Precision, resolve_device, use_bf16
 from .errors import UsageError
 from .grid import Axis, Grid, Target
 from .intensity import Window, missing, window_for
-from .kernels import winograd
 from .memory import LEAST_TILE, plan_tile, ran_out
 from .models import SuperResolver
 from .models.interpolators import reversed_axis
 from .models.weights import Card
 from .resample import fill_padding, resize, resize_mask
+from .tiling import Tile, tiles
 from .volume import INVENTED, Derivation, FloatImage, Mask, Slice, Volume
 
 REVISION = 4
@@ -32,8 +31,6 @@ REVISION = 4
 
 PROBE = 192
 """Input pixels along the part of a slice that tells how long a slice takes."""
-
-Precision = Literal["auto", "float32", "bf16"]
 
 _LOG = logging.getLogger(__name__)
 
@@ -51,38 +48,6 @@ class Options:
     device: str = "auto"
     precision: Precision = "auto"
     tile: int | None = None
-
-
-class Tile(NamedTuple):
-    """A part of one axis: output range, and the window of the axis that computes it."""
-
-    start: int
-    stop: int
-    low: int
-    high: int
-    axis: Axis
-
-
-def tile(axis: Axis, start: int, stop: int, halo: int | None) -> Tile:
-    """The output range start…stop of an axis and what computes it: `halo` input pixels more on both sides, or all."""
-    if halo is None:
-        return Tile(start, stop, 0, axis.size_in, axis.window(start, stop, 0, axis.size_in))
-    pixels = axis.nearest().pixel
-    low, high = max(0, int(pixels[start]) - halo), min(axis.size_in, int(pixels[stop - 1]) + 1 + halo)
-    return Tile(start, stop, low, high, axis.window(start, stop, low, high))
-
-
-def tiles(axis: Axis, size: int, halo: int) -> Iterator[Tile]:
-    """Cut an axis into parts of about `size` input pixels, each seeing `halo` more on both sides."""
-    pixels = axis.nearest().pixel
-    first, last = int(pixels[0]), int(pixels[-1]) + 1
-    count = max(1, -(-(last - first) // size))
-    edges = [first + (last - first) * n // count for n in range(count + 1)]
-    for left, right in pairwise(edges):
-        start, stop = (int(np.searchsorted(pixels, edge)) for edge in (left, right))
-        if start < stop:
-            low, high = max(0, left - halo), min(axis.size_in, right + halo)
-            yield Tile(start, stop, low, high, axis.window(start, stop, low, high))
 
 
 class Upscaler:
@@ -321,38 +286,3 @@ def training_sentence(card: Card) -> str:
         f"trained on {'/'.join(training['modalities'])} shrunk by {training['degradation']},"
         f" scales {min(scales):g} to {max(scales):g}" + (f", {INVENTED}" if card.perceptual else "")
     )
-
-
-def resolve_device(name: str) -> torch.device:
-    """A device by name; "auto" takes a GPU where there is one.
-
-    Raises:
-        UsageError: there is no such device here.
-    """
-    if name == "auto":
-        if torch.cuda.is_available():
-            return torch.device("cuda")
-        return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
-    try:
-        device = torch.device(name)
-        torch.empty(1, device=device)
-    except (RuntimeError, AssertionError):
-        raise UsageError("device", f"There is no device {name[:40]!r} here.", "Use --device cpu.") from None
-    return device
-
-
-def use_bf16(precision: str, device: torch.device) -> bool:
-    """Whether convolutions run in bfloat16: as asked, or where that is the fastest form.
-
-    A processor's matrix tiles (AMX) make bfloat16 six times as fast as float32. Its vector instructions alone
-    (AVX512-BF16) make it twice as fast, and Winograd's form in float32 is faster still.
-    """
-    if precision != "auto":
-        return precision == "bf16"
-    if device.type == "cuda":
-        return bool(torch.cuda.is_bf16_supported())
-    if device.type != "cpu":
-        return False
-    if torch.cpu._is_amx_tile_supported():
-        return True
-    return bool(torch.cpu._is_avx512_bf16_supported()) and not winograd.available()

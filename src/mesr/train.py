@@ -24,9 +24,9 @@ from . import config as configuration
 from . import parallel
 from .checkpoint import Run, begin, made_folder
 from .data import Batch, TrainingSlice, load_slices, read_manifest, reference_pair
+from .device import resolve_device, use_bf16
 from .errors import MesrError, UsageError
 from .grid import fraction
-from .inference import resolve_device, use_bf16
 from .losses import Adversary, Compound, Perceptual, pixel
 from .losses.compound import Term
 from .metrics import psnr

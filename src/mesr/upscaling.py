@@ -11,9 +11,10 @@ from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 
+from .device import Precision
 from .errors import UsageError, WeightsError
 from .grid import Grid, Number, Target
-from .inference import Options, Precision, upscale_volume
+from .inference import Options, upscale_volume
 from .modality import identified
 from .models import SuperResolver, weights
 from .models.weights import Card

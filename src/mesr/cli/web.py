@@ -45,7 +45,8 @@ def web(
     for module, package in NEEDED.items():
         if importlib.util.find_spec(module) is None:
             raise MissingExtra(package, "web", "The page")
-    from ..inference import Options, resolve_device
+    from ..device import resolve_device
+    from ..inference import Options
     from ..web.app import VIEWER, Service, create_app
     from ..web.server import address_of, bound, names_of, reaches_further, serve
 

@@ -10,8 +10,8 @@ from typing import NamedTuple
 
 import torch
 
+from ..device import resolve_device, use_bf16
 from ..grid import Axis, Grid
-from ..inference import resolve_device, use_bf16
 from ..models import build
 from ..models.cost import Cost
 from .rows import Row

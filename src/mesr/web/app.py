@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import shutil
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from importlib import resources
@@ -23,15 +23,13 @@ from .. import __version__, limits
 from ..errors import InternalError, MesrError, TooLarge, UsageError
 from ..grid import Target
 from ..inference import Options
-from ..intensity import robust_window
 from ..job import Settings
 from ..models import weights
-from ..volume import Note
-from . import downloads, uploads
-from .jobs import Jobs, Work
+from . import answers, downloads, uploads
+from .jobs import Jobs
 from .live import Frame, Live, Place, View
 from .security import Guard, body_of, cookie_of, status_of
-from .session import Desk, Study
+from .session import Desk
 
 STATIC = Path(str(resources.files("mesr.web") / "static"))
 VIEWER = STATIC / "vendor" / "niivue" / "index.js"
@@ -179,7 +177,7 @@ def create_app(service: Service = Service()) -> Guard:
     async def about() -> dict[str, Any]:
         return {
             "version": __version__,
-            "models": await run_in_threadpool(_models, offered),
+            "models": await run_in_threadpool(answers.of_models, offered),
             "most_bytes": service.most_bytes,
             "most_files": limits.MAX_UPLOAD_FILES,
         }
@@ -200,7 +198,7 @@ def create_app(service: Service = Service()) -> Guard:
         except BaseException:
             shutil.rmtree(folder, ignore_errors=True)
             raise
-        return _study(study)
+        return answers.of_study(study)
 
     @app.delete("/api/studies/{study}")
     async def remove(study: str) -> Response:
@@ -210,7 +208,7 @@ def create_app(service: Service = Service()) -> Guard:
     @app.get("/api/studies/{study}/series/{series}")
     async def series_of(study: str, series: int, modality: Modality = "") -> dict[str, Any]:
         at = place(study, series, 0, modality)
-        return await live.read(lambda: _series(at))
+        return await live.read(lambda: answers.of_series(at))
 
     @app.get("/api/studies/{study}/series/{series}/slices/{k}")
     async def source(study: str, series: int, k: int, modality: Modality = "") -> Response:
@@ -244,7 +242,7 @@ def create_app(service: Service = Service()) -> Guard:
             "size": planned.geometry.size,
             "spacing": planned.spacing if planned.geometry.known else None,
             "scale": planned.derivation.grid.scale[1:],
-            "notes": _notes(planned.notes),
+            "notes": answers.of_notes(planned.notes),
         }
 
     @app.get("/api/studies/{study}/series/{series}/volume")
@@ -260,18 +258,18 @@ def create_app(service: Service = Service()) -> Guard:
         format = "dicom" if held.item(ordered.series).format == "dicom" else "nifti"
         settings = Settings(model, ordered.modality or None, format, compute=service.compute)
         work = await run_in_threadpool(jobs.submit, held, ordered.series, ordered.target, settings)
-        return _work(work)
+        return answers.of_work(work)
 
     @app.get("/api/jobs/{name}")
     async def progress(name: str) -> dict[str, Any]:
         work = jobs.work(name)
         desk.study(work.study.id)
-        return _work(work)
+        return answers.of_work(work)
 
     @app.post("/api/jobs/{name}/stop")
     async def stop(name: str) -> dict[str, Any]:
         jobs.stop(name)
-        return _work(jobs.work(name))
+        return answers.of_work(jobs.work(name))
 
     @app.delete("/api/jobs/{name}")
     async def let_go(name: str) -> Response:
@@ -305,84 +303,6 @@ def _offered(files: Sequence[Path]) -> dict[str, str]:
     given = {weights.read_card(path).name: str(path) for path in files}
     names = ("auto", *weights.shipped(), *weights.untrained())
     return {name: name for name in names} | given
-
-
-def _models(offered: Mapping[str, str]) -> list[dict[str, Any]]:
-    """What the page tells of each."""
-    found: list[dict[str, Any]] = []
-    for name, place in offered.items():
-        if name == "auto":
-            continue
-        model, card = weights.load(place)
-        found.append(
-            {
-                "name": name,
-                "trained": card.modalities,
-                "scales": str(model.scales),
-                "network": model.parameter_count > 0,
-                "perceptual": card.perceptual,
-            }
-        )
-    return sorted(found, key=lambda one: not one["network"])
-
-
-def _study(study: Study) -> dict[str, Any]:
-    return {
-        "id": study.id,
-        "series": [
-            {"label": one.label, "format": one.format, "modality": one.modality, "size": one.size}
-            for one in study.found.items
-        ],
-        "refused": [{"label": one.label, **body_of(one.error)} for one in study.found.refused],
-        "notes": _notes(study.found.notes),
-    }
-
-
-def _series(at: Place) -> dict[str, Any]:
-    """A series opened: geometry in LPS mm, unit, notes, and the format its result can be had in."""
-    volume = at.study.volume(at.series, at.modality)
-    geometry = volume.geometry
-    window = None
-    if volume.unit != "HU":
-        found = robust_window(volume)
-        window = [found.low, found.high]
-    return {
-        "label": at.study.item(at.series).label,
-        "format": at.study.item(at.series).format,
-        "modality": volume.modality,
-        "unit": volume.unit,
-        "size": geometry.size,
-        "spacing": geometry.spacing if geometry.known else None,
-        "affine": geometry.affine.tolist() if geometry.known else None,
-        "window": window,
-        "notes": _notes(volume.notes),
-    }
-
-
-def _work(work: Work) -> dict[str, Any]:
-    told: dict[str, Any] = {"id": work.id, "state": work.state, "done": work.done, "count": work.count}
-    outcome = work.outcome
-    if outcome is None:
-        return told
-    if outcome.error is not None:
-        told["error"] = body_of(outcome.error)
-    if outcome.after is not None and outcome.derivation is not None:
-        told |= {
-            "model": outcome.derivation.model,
-            "requested": outcome.derivation.requested,
-            "size": outcome.after.size,
-            "spacing": outcome.after.spacing if outcome.after.known else None,
-            "residual": outcome.residual,
-            "unit": outcome.unit,
-            "clipped": outcome.clipped,
-            "kinds": ["dicom", "nifti"] if outcome.format == "dicom" else ["nifti"],
-            "shown": downloads.is_shown(outcome.after.size),
-        }
-    return told | {"seconds": outcome.seconds.get("total"), "notes": _notes(outcome.notes)}
-
-
-def _notes(notes: Sequence[Note]) -> list[dict[str, str]]:
-    return [{"code": note.code, "text": note.text} for note in dict.fromkeys(notes)]
 
 
 def _framed(frame: Frame) -> Response:

@@ -176,6 +176,7 @@ def read_file(path: Path) -> Contents:
                 error.path = path
                 return contents._replace(error=error)
             except Exception:
+                # As below; but the series is known, and must not be taken for whole without this file.
                 return contents._replace(error=damaged(path))
     except InputError:
         raise
