@@ -61,6 +61,11 @@ def scores(rows: list[Row], name: str) -> dict[str, Any]:
     return found
 
 
+def averaging(spec: Mapping[str, Any], orientations: int) -> dict[str, Any]:
+    """The spec of the same network that averages over so many orientations; trained in one, it needs no others."""
+    return {**spec, "args": {**spec.get("args", {}), "orientations": orientations}}
+
+
 def known_failures(notes: str) -> list[str]:
     """The points of a list under the heading "Known failures", each on one line."""
     section = re.search(
@@ -119,6 +124,12 @@ def main() -> None:
     parser.add_argument("--notes", type=Path, required=True, help="Markdown: ranges, known failures")
     parser.add_argument("--results", type=Path)
     parser.add_argument("--set", type=Path, help="training set, to measure what half precision costs")
+    parser.add_argument(
+        "--orientations",
+        type=int,
+        choices=(1, 2, 4, 8),
+        help="of the image that the shipped network averages over",
+    )
     arguments = parser.parse_args()
     found = weights.read_card(arguments.weights)
     name = arguments.name or found.name
@@ -136,7 +147,8 @@ def main() -> None:
         about["scores"] = scores(rows, name)
     target = PACKAGE / f"{name}.safetensors"
     tensors = load_file(arguments.weights)
-    weights.save(target, name, found.spec, tensors, about, half=True, force=True)
+    spec = averaging(found.spec, arguments.orientations) if arguments.orientations else found.spec
+    weights.save(target, name, spec, tensors, about, half=True, force=True)
     text = card(name, weights.read_card(target), notes, rows)
     (PACKAGE / f"{name}.md").write_text(text, encoding="utf-8")
     print(

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from mesr.device import use_bf16
+from mesr.device import computing, convolutions, named, use_bf16
 from mesr.errors import UsageError
 from mesr.geometry import Geometry
 from mesr.grid import Grid, Target
@@ -273,6 +273,32 @@ def test_bfloat16_is_chosen_where_it_is_faster(
     assert use_bf16("auto", torch.device("cpu")) is expected
     assert use_bf16("bf16", torch.device("cpu")) is True
     assert use_bf16("float32", torch.device("cpu")) is False
+
+
+@pytest.mark.parametrize(("native", "expected"), [(True, "bfloat16"), (False, "float16")])
+def test_a_gpu_takes_half_precision_of_the_kind_it_has(
+    monkeypatch: pytest.MonkeyPatch, native: bool, expected: str
+) -> None:
+    def supported(*, including_emulation: bool) -> bool:
+        return native or including_emulation
+
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", supported)
+    gpu = torch.device("cuda")
+    assert named(convolutions("auto", gpu)) == expected
+    assert named(convolutions("float32", gpu)) == "float32"
+    assert use_bf16("auto", gpu) is native  # In training, where float16 would need its gradients scaled.
+
+
+def test_float16_is_close_to_float32() -> None:
+    """Of features, as on GPUs without bfloat16; the image and the sum stay float32."""
+    model, image = _network(), torch.rand(1, 1, 24, 20, generator=torch.Generator().manual_seed(0))
+    grid = Target.of(scale="2.3").grid((1, 24, 20), None)
+    with torch.inference_mode():
+        expected = model(image, grid)
+        with computing(torch.device("cpu"), torch.float16):
+            found = model(image, grid)
+    assert found.dtype is torch.float32
+    assert 0 < (found - expected).abs().max() < 1e-3
 
 
 def test_reading_is_lazy() -> None:

@@ -8,8 +8,10 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
+import torch
 from tiny import tiny_weights
 
+from mesr.grid import Target
 from mesr.models import weights
 
 SCRIPT = Path(__file__).parents[1] / "scripts" / "ship.py"
@@ -66,3 +68,30 @@ def test_a_shipped_card_says_its_known_failures_and_those_of_its_notes_alone(
         ship.main()
         shipped = weights.read_card(tmp_path / "package" / "tiny-1.safetensors")
         assert shipped.about.get("known_failures") == expected
+
+
+def test_a_network_is_shipped_to_average_over_orientations(
+    ship: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = tiny_weights(tmp_path / "tiny-1.safetensors", "tiny-1")
+    model, card = weights.load(source)
+    weights.save(
+        source,
+        "tiny-1",
+        card.spec,
+        model.state_dict(),
+        card.about | {"intensity": "linear", "data": []},
+        force=True,
+    )
+    (tmp_path / "notes.md").write_text(NOTES)
+    command = ["ship.py", str(source), "--notes", str(tmp_path / "notes.md"), "--orientations", "4"]
+    monkeypatch.setattr(sys, "argv", command)
+    ship.main()
+    shipped, about = weights.load(tmp_path / "package" / "tiny-1.safetensors")
+    assert about.spec["args"]["orientations"] == 4
+    image = torch.rand(1, 1, 12, 12)
+    grid = Target.of(scale=2).grid((1, 12, 12), None)
+    with torch.inference_mode():
+        turned = shipped(image.mT, grid).mT
+        torch.testing.assert_close(shipped(image, grid), turned, atol=1e-5, rtol=0)
+        assert not torch.allclose(model(image, grid), model(image.mT, grid).mT, atol=1e-5, rtol=0)

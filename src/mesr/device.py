@@ -30,8 +30,26 @@ def resolve_device(name: str) -> torch.device:
     return device
 
 
+def convolutions(precision: Precision, device: torch.device) -> torch.dtype:
+    """What the convolutions of a result are computed in: `use_bf16`'s answer, and float16 on a GPU that lacks bfloat16."""
+    if use_bf16(precision, device):
+        return torch.bfloat16
+    return torch.float16 if precision == "auto" and device.type == "cuda" else torch.float32
+
+
+def named(dtype: torch.dtype) -> str:
+    """As records and results write it: `"float32"`, `"bfloat16"`, `"float16"`."""
+    return str(dtype).removeprefix("torch.")
+
+
+def computing(device: torch.device, dtype: torch.dtype) -> torch.autocast:
+    """The context in which convolutions run in a `dtype`; float32 leaves everything as it is."""
+    reduced = dtype is not torch.float32
+    return torch.autocast(device.type, dtype if reduced else torch.bfloat16, enabled=reduced)
+
+
 def use_bf16(precision: str, device: torch.device) -> bool:
-    """Whether convolutions run in bfloat16: as asked, or where that is the fastest form.
+    """Whether convolutions run in bfloat16, in training as well: as asked, or where that is the fastest form.
 
     A processor's matrix tiles (AMX) make bfloat16 six times as fast as float32. Its vector instructions alone
     (AVX512-BF16) make it twice as fast, and Winograd's form in float32 is faster still.
@@ -39,7 +57,7 @@ def use_bf16(precision: str, device: torch.device) -> bool:
     if precision != "auto":
         return precision == "bf16"
     if device.type == "cuda":
-        return bool(torch.cuda.is_bf16_supported())
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     if device.type != "cpu":
         return False
     if torch.cpu._is_amx_tile_supported():

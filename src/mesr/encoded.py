@@ -17,9 +17,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .device import resolve_device, use_bf16
+from .device import computing, resolve_device
 from .grid import Axis, Grid, round_half_up
-from .inference import Options, padded_again
+from .inference import Options, arithmetic, padded_again
 from .intensity import Window, missing
 from .limits import MAX_PREPARED_PIXELS, MAX_SCALE
 from .memory import plan_tile
@@ -73,7 +73,7 @@ class EncodedSlice:
         options: Options = Options(),  # noqa: B008
     ) -> None:
         self._device = resolve_device(options.device)
-        self._bf16 = use_bf16(options.precision, self._device) and model.parameter_count > 0
+        self._dtype = arithmetic(model, options.precision, self._device)
         self._model = model.to(self._device)
         self._window = window
         self._values = one.values
@@ -82,7 +82,8 @@ class EncodedSlice:
         lr = torch.from_numpy(np.ascontiguousarray(window.forward(measured)))[None, None].to(self._device)
         with self._computing():
             self._encoded = self._encode(lr, options)
-            if self._device.type == "cpu" and not self._bf16 and lr.numel() <= MAX_PREPARED_PIXELS:
+            quick = self._device.type == "cpu" and self._dtype is torch.float32
+            if quick and lr.numel() <= MAX_PREPARED_PIXELS:
                 self._encoded = model.prepared(self._encoded)
         self._finished: tuple[Grid, Tensor] | None = None
 
@@ -167,7 +168,7 @@ class EncodedSlice:
 
     @contextmanager
     def _computing(self) -> Iterator[None]:
-        with torch.inference_mode(), torch.autocast(self._device.type, torch.bfloat16, enabled=self._bf16):
+        with torch.inference_mode(), computing(self._device, self._dtype):
             yield
 
 

@@ -18,10 +18,10 @@ import torch
 
 from .data import reference_pair
 from .degrade import recipe, text_of
-from .device import resolve_device, use_bf16
+from .device import named, resolve_device
 from .errors import UsageError
 from .grid import Grid, Number, Target
-from .inference import Options, Upscaler
+from .inference import Options, Upscaler, arithmetic
 from .intensity import Window
 from .metrics import body_mask, measure
 from .models import SuperResolver
@@ -135,9 +135,9 @@ def measured(
         about: the columns that do not depend on the method.
     """
     pair: Pair | None = None
-    bf16 = use_bf16(options.precision, resolve_device(options.device))
+    device = resolve_device(options.device)
     for model, card in models:
-        precision = "bfloat16" if bf16 and model.parameter_count > 0 else "float32"
+        precision = named(arithmetic(model, options.precision, device))
         own: dict[str, Any] = {"model": card.name, "weights_id": card.weights_id, "precision": precision}
         held = file.known.get(Key.of(about | own)) if file is not None else None
         if held is not None:

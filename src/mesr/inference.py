@@ -13,15 +13,18 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
+from torch import Tensor
 
-from .device import Precision, resolve_device, use_bf16
+from .device import Precision, computing, convolutions, named, resolve_device
 from .errors import UsageError
 from .grid import Axis, Grid, Target
 from .intensity import Window, missing, window_for
 from .memory import LEAST_TILE, plan_tile, ran_out
 from .models import SuperResolver
+from .models.contract import Encoded
 from .models.interpolators import reversed_axis
 from .models.weights import Card
+from .recorded import Recorded, records
 from .resample import fill_padding, resize, resize_mask
 from .tiling import Tile, tiles
 from .volume import INVENTED, Derivation, FloatImage, Mask, Slice, Volume
@@ -50,6 +53,11 @@ class Options:
     tile: int | None = None
 
 
+def arithmetic(model: SuperResolver, precision: Precision, device: torch.device) -> torch.dtype:
+    """What a model's convolutions are computed in; an interpolator has none and stays in float32."""
+    return convolutions(precision, device) if model.parameter_count else torch.float32
+
+
 class Upscaler:
     """One model on one grid, ready for slices.
 
@@ -64,11 +72,12 @@ class Upscaler:
         self, model: SuperResolver, grid: Grid, window: Window, options: Options = Options()
     ) -> None:
         self.device = resolve_device(options.device)
-        self.bf16 = use_bf16(options.precision, self.device) and model.parameter_count > 0
+        self.dtype = arithmetic(model, options.precision, self.device)
         self.model = model.to(self.device)
         self.grid = grid
         self.window = window
         self._options = options
+        self._recorded: Recorded | None = None
         self.halo = model.receptive_field
         self.tile = options.tile or plan_tile(model, grid, self.device)
         self._log_plan("planned")
@@ -76,7 +85,7 @@ class Upscaler:
     @property
     def precision(self) -> str:
         """What the convolutions are computed in."""
-        return "bfloat16" if self.bf16 else "float32"
+        return named(self.dtype)
 
     def compute(self, values: FloatImage) -> FloatImage:
         """A slice in the scan's unit, (H, W), to (H', W') in the same unit, float32.
@@ -114,6 +123,7 @@ class Upscaler:
 
     def _retreat(self) -> bool:
         """Take tiles of half the size, or leave the GPU; False where neither is possible."""
+        self._recorded = None
         self.tile = min(self.tile, max(self.grid.rows.size_in, self.grid.columns.size_in))
         if self.halo is not None and self.tile >= 2 * LEAST_TILE:
             self.tile //= 2
@@ -135,14 +145,28 @@ class Upscaler:
     def _computed(self, values: FloatImage) -> FloatImage:
         lr = torch.from_numpy(np.ascontiguousarray(self.window.forward(values)))[None, None].to(self.device)
         result = torch.empty(1, 1, self.grid.rows.size_out, self.grid.columns.size_out, device=self.device)
-        with torch.inference_mode(), torch.autocast(self.device.type, torch.bfloat16, enabled=self.bf16):
+        with torch.inference_mode(), computing(self.device, self.dtype):
             for rows in self._tiles(self.grid.rows):
                 for columns in self._tiles(self.grid.columns):
                     part = lr[..., rows.low : rows.high, columns.low : columns.high]
-                    sr = self.model(part, Grid.plane(rows.axis, columns.axis))
+                    sr = self.model.decode(self._encoded(part), Grid.plane(rows.axis, columns.axis))
                     result[..., rows.start : rows.stop, columns.start : columns.stop] = sr.float()
             result = self.model.finish(lr, result, self.grid)
         return self.window.inverse(result[0, 0].cpu().numpy(), in_place=True)
+
+    def _encoded(self, part: Tensor) -> Encoded:
+        """A tile's features; on a GPU the kernels that make them are recorded at the second of its shape."""
+        if self._recorded is not None:
+            return Encoded(part, self._recorded(part))
+        encoded = self.model.encode(part)
+        if records(self.device) and encoded.features is not None:
+            self._recorded = Recorded(self._features)
+        return encoded
+
+    def _features(self, part: Tensor) -> Tensor:
+        features = self.model.encode(part).features
+        assert features is not None
+        return features
 
     def _tiles(self, axis: Axis) -> Iterator[Tile]:
         if self.halo is None:

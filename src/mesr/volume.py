@@ -89,7 +89,7 @@ class Derivation:
         grid: the exact grid.
         requested: what the user asked for, as text (`"scale 2.5"`).
         intensity: the intensity map, as text.
-        precision: `"float32"` or `"bfloat16"`.
+        precision: `"float32"`, `"bfloat16"` or `"float16"`.
         revision: raised whenever the same inputs give other pixels.
         training: one sentence on what the network was trained for (degradation, ranges).
     """
