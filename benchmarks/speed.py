@@ -6,10 +6,12 @@ Prints the machine's float32 and bfloat16 ceilings beside the medians, so that a
 from __future__ import annotations
 
 import argparse
+import json
 import resource
 import statistics
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -50,6 +52,7 @@ def main() -> None:
     parser.add_argument("--scale", default="2")
     parser.add_argument("--runs", type=int, default=3)
     parser.add_argument("--precision", choices=["auto", "float32", "bf16"], default="auto")
+    parser.add_argument("--json", type=Path, help="save what was measured")
     arguments = parser.parse_args()
     runtime.keep_memory()  # As the command line does.
     imported = peak_bytes()
@@ -64,7 +67,12 @@ def main() -> None:
         f"{card.name}: {arguments.size}² to {out}² in {seconds:.2f} s ({upscaler.precision}, {torch.get_num_threads()} threads)"
     )
     print(f"peak memory above the imported interpreter: {used:.2f} GB")
-    print(f"ceilings: float32 {ceiling(torch.float32):.2f}, bfloat16 {ceiling(torch.bfloat16):.2f} TFLOP/s")
+    ceilings = {name: ceiling(getattr(torch, name)) for name in ("float32", "bfloat16")}
+    print("ceilings: " + ", ".join(f"{name} {value:.2f}" for name, value in ceilings.items()) + " TFLOP/s")
+    if arguments.json is not None:
+        found = {"model": card.name, "size": arguments.size, "scale": arguments.scale, "ceilings": ceilings}
+        found |= {"seconds": seconds, "peak_gb": used, "precision": upscaler.precision}
+        arguments.json.write_text(json.dumps(found, indent=1), encoding="utf-8")
 
 
 if __name__ == "__main__":

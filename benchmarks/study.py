@@ -2,8 +2,8 @@
 
     python benchmarks/study.py --slices 200 2000 --model bicubic --scale 1.25
 
-Each study is a series of 512² slices made of pydicom's own head CT in a temporary folder (0.5 MB a slice, and the
-result beside it). `mesr upscale` runs on it in a process of its own, whose peak resident memory should not depend
+Each study is a series of 512² slices (or of their middle, `--size`) made of pydicom's own head CT in a temporary
+folder (0.5 MB a slice, and the result beside it). `mesr upscale` runs on it in a process of its own, whose peak resident memory should not depend
 on the number of slices. With `--body` the body of the network alone is timed before and after it, whole and in memory,
 and what the study takes is given as a multiple of that.
 """
@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import copy
+import json
 import os
 import statistics
 import subprocess
@@ -27,10 +28,12 @@ from pydicom.uid import ExplicitVRLittleEndian
 UID = "1.2.826.0.1.3680043.8.498.77"
 
 
-def make_series(folder: Path, slices: int) -> None:
-    """Write `slices` parallel slices a millimetre apart, each with a mark of its own."""
+def make_series(folder: Path, slices: int, size: int = 512) -> None:
+    """Write `slices` parallel slices a millimetre apart, each with a mark of its own; `size` is along a side."""
     source = pydicom.dcmread(str(get_testdata_file("J2K_pixelrep_mismatch.dcm", download=False)))
-    pixels = source.pixel_array.copy()
+    first = (512 - size) // 2
+    pixels = source.pixel_array[first : first + size, first : first + size].copy()
+    source.Rows = source.Columns = size
     source.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
     source.ImageOrientationPatient = [1, 0, 0, 0, 1, 0]
     source.SeriesInstanceUID, source.FrameOfReferenceUID = f"{UID}.{slices}", f"{UID}.1"
@@ -61,15 +64,17 @@ def run(command: list[str]) -> tuple[float, float]:
     return time.perf_counter() - started, usage.ru_maxrss / 1024
 
 
-def body_seconds(model: str) -> float:
-    """Median wall seconds of the body on a 512² slice, as the command computes it, in a process of its own."""
+def body_seconds(model: str, size: int) -> float:
+    """Median wall seconds of the body on a slice, as the command computes it, in a process of its own."""
     told = subprocess.run(
-        [sys.executable, __file__, "--time-body", model], stdout=subprocess.PIPE, check=True
+        [sys.executable, __file__, "--time-body", model, "--size", str(size)],
+        stdout=subprocess.PIPE,
+        check=True,
     )
     return float(told.stdout)
 
 
-def time_body(name: str) -> None:
+def time_body(name: str, size: int) -> None:
     """Print what `body_seconds` reads."""
     import torch
 
@@ -79,7 +84,7 @@ def time_body(name: str) -> None:
 
     runtime.keep_memory()
     model, _ = weights.load(name)
-    lr = torch.rand(1, 1, 512, 512)
+    lr = torch.rand(1, 1, size, size)
     times = []
     bf16 = use_bf16("auto", lr.device)
     with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16, enabled=bf16):
@@ -97,27 +102,34 @@ def main() -> None:
     parser.add_argument("--slices", type=int, nargs="+", default=[200, 2000])
     parser.add_argument("--model", default="bicubic")
     parser.add_argument("--scale", default="1.25")
+    parser.add_argument("--size", type=int, default=512, help="pixels along a slice, at most 512")
     parser.add_argument("--body", action="store_true", help="compare with the body alone")
+    parser.add_argument("--json", type=Path, help="save what was measured")
     parser.add_argument("--time-body", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.time_body:
-        time_body(arguments.time_body)
+        time_body(arguments.time_body, arguments.size)
         return
+    studies = []
     mesr = [sys.executable, "-m", "mesr"]
     for slices in arguments.slices:
         with tempfile.TemporaryDirectory() as scratch:
             source, out = Path(scratch, "study"), Path(scratch, "finer")
-            make_series(source, slices)
-            before = body_seconds(arguments.model) if arguments.body else 0.0
+            make_series(source, slices, arguments.size)
+            before = body_seconds(arguments.model, arguments.size) if arguments.body else 0.0
             command = [*mesr, "upscale", str(source), "-o", str(out), "--scale", arguments.scale]
             seconds, peak = run([*command, "--model", arguments.model])
             written = sum(1 for _ in out.rglob("*.dcm"))
         print(
             f"{slices} slices: {written} written in {seconds:.0f} s, {slices / seconds:.1f} a second, peak {peak:.0f} MB"
         )
+        studies.append({"slices": slices, "written": written, "seconds": seconds, "peak_mb": peak})
         if arguments.body:
-            body = (before + body_seconds(arguments.model)) / 2
+            body = (before + body_seconds(arguments.model, arguments.size)) / 2
+            studies[-1]["body_seconds"] = body
             print(f"the body alone: {body:.3f} s a slice; the study {seconds / slices / body:.2f} times that")
+    if arguments.json is not None:
+        arguments.json.write_text(json.dumps(studies, indent=1), encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -9,8 +9,10 @@ and drawing costs nothing. Both ways see the same scales in turns, and medians a
 from __future__ import annotations
 
 import argparse
+import json
 import statistics
 import time
+from pathlib import Path
 
 import torch
 
@@ -50,6 +52,7 @@ def main() -> None:
     parser.add_argument("--patch", type=int, default=48)
     parser.add_argument("--batch", type=int, default=8)
     parser.add_argument("--steps", type=int, default=5)
+    parser.add_argument("--json", type=Path, help="save what was measured")
     arguments = parser.parse_args()
     runtime.keep_memory()
     torch.manual_seed(0)
@@ -74,6 +77,9 @@ def main() -> None:
             all_of[name].append(statistics.median(found))
     fast, reference = (statistics.mean(one) for one in all_of.values())
     print(f"all scales: {1 / fast:.2f} steps a second, {1 / reference:.2f} with the reference form")
+    if arguments.json is not None:
+        scales = {name: dict(zip(SCALES, found, strict=True)) for name, found in all_of.items()}
+        arguments.json.write_text(json.dumps({"blocks": arguments.blocks, "seconds": scales}, indent=1))
 
 
 if __name__ == "__main__":

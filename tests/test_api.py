@@ -99,11 +99,11 @@ def _shipped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "weights"
 
 
-def test_auto_takes_the_best_shipped_weights_for_ct(shipped: Path) -> None:
-    tiny_weights(shipped / "mesr-lite-1.safetensors", "mesr-lite-1")
-    assert chosen(scan_of(head(), modality="CT")) == ("mesr-lite-1", ())
+def test_auto_takes_the_quick_shipped_weights_for_ct_where_both_are_there(shipped: Path) -> None:
     tiny_weights(shipped / "mesr-1.safetensors", "mesr-1")
     assert chosen(scan_of(head(), modality="CT")) == ("mesr-1", ())
+    tiny_weights(shipped / "mesr-lite-1.safetensors", "mesr-lite-1")
+    assert chosen(scan_of(head(), modality="CT")) == ("mesr-lite-1", ())
 
 
 def test_auto_takes_weights_that_know_mr_else_the_sinc_and_says_so(shipped: Path) -> None:

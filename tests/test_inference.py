@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from itertools import pairwise
+from unittest.mock import patch
 
 import numpy as np
 import pytest
 import torch
 
+from mesr import inference
 from mesr.device import computing, convolutions, named, use_bf16
-from mesr.errors import UsageError
+from mesr.errors import InputError, UsageError
 from mesr.geometry import Geometry
 from mesr.grid import Grid, Target
-from mesr.inference import PROBE, Options, Upscaler, consistency, upscale_volume
+from mesr.inference import PROBE, ComputedSlices, Options, Upscaler, consistency, upscale_volume
 from mesr.intensity import HU_WINDOW, missing
 from mesr.kernels import winograd
 from mesr.memory import LEAST_TILE, plan_tile
@@ -299,6 +301,47 @@ def test_float16_is_close_to_float32() -> None:
             found = model(image, grid)
     assert found.dtype is torch.float32
     assert 0 < (found - expected).abs().max() < 1e-3
+
+
+def test_small_slices_in_order_are_computed_several_at_once_and_are_the_same() -> None:
+    rng = np.random.default_rng(0)
+    volume = _volume(rng.normal(0, 300, (7, 20, 24)).astype(np.float32))
+    result = upscale_volume(volume, Target.of(scale="2.3"), _network(), CARD, "")
+    assert isinstance(result.slices, ComputedSlices)
+    upscaler = result.slices._upscaler
+    assert upscaler.together == inference.TOGETHER["cpu"] // (20 * 24)
+    alone = [upscaler.compute(volume.slices[k].values) for k in range(7)]
+    with patch.object(upscaler, "compute", wraps=upscaler.compute) as computed:
+        for k, expected in enumerate(alone):
+            np.testing.assert_allclose(result.slices[k].values, expected, atol=0.01)
+        # The first by itself, for who wants only that; then all that follow.
+        assert [len(call.args[0]) for call in computed.call_args_list] == [1, 6]
+        for k in (5, 2, 2):
+            np.testing.assert_allclose(result.slices[k].values, alone[k], atol=0.01)
+        assert [len(call.args[0]) for call in computed.call_args_list[2:]] == [1, 1, 1]
+
+
+def test_a_slice_that_cannot_be_read_does_not_stop_those_before_it() -> None:
+    class Broken(ArraySlices):
+        def __getitem__(self, k: int) -> Slice:
+            if k == 3:
+                raise InputError("pixels", "Slice 4 cannot be decoded.")
+            return super().__getitem__(k)
+
+    values = np.zeros((6, 20, 24), np.float32)
+    volume = Volume(Geometry(values.shape, (1.0, 1.0, 1.0)), Broken(values), "CT", "HU")  # type: ignore[arg-type]
+    result = upscale_volume(volume, Target.of(scale=2), _network(), CARD, "")
+    for k in range(3):
+        assert result.slices[k].values.shape == (40, 48)
+    with pytest.raises(InputError, match="Slice 4"):
+        _ = result.slices[3]
+    assert result.slices[4].values.shape == (40, 48)
+
+
+def test_large_slices_and_tiles_are_computed_one_by_one() -> None:
+    for size, tile in ((256, None), (64, 32)):
+        grid = Target.of(scale=2).grid((1, size, size), None)
+        assert Upscaler(_network(), grid, HU_WINDOW, Options(tile=tile)).together == 1
 
 
 def test_reading_is_lazy() -> None:

@@ -10,13 +10,14 @@ import logging
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from .device import Precision, computing, convolutions, named, resolve_device
-from .errors import UsageError
+from .errors import MesrError, UsageError
 from .grid import Axis, Grid, Target
 from .intensity import Window, missing, window_for
 from .memory import LEAST_TILE, plan_tile, ran_out
@@ -31,6 +32,9 @@ from .volume import INVENTED, Derivation, FloatImage, Mask, Slice, Volume
 
 REVISION = 4
 """Raised whenever the same inputs give other pixels (`Derivation.revision`)."""
+
+TOGETHER = {"cpu": 1 << 16, "cuda": 1 << 20}
+"""Input pixels that fill a device: of smaller slices several are computed at once."""
 
 PROBE = 192
 """Input pixels along the part of a slice that tells how long a slice takes."""
@@ -87,8 +91,16 @@ class Upscaler:
         """What the convolutions are computed in."""
         return named(self.dtype)
 
+    @property
+    def together(self) -> int:
+        """How many slices fill the device; one where a slice is cut into tiles."""
+        height, width = self.grid.rows.size_in, self.grid.columns.size_in
+        if self.tile < max(height, width):
+            return 1
+        return max(1, TOGETHER.get(self.device.type, 1) // (height * width))
+
     def compute(self, values: FloatImage) -> FloatImage:
-        """A slice in the scan's unit, (H, W), to (H', W') in the same unit, float32.
+        """A slice in the scan's unit, (H, W), or several, (N, H, W), to (…, H', W') in the same unit, float32.
 
         Where memory runs out it is done again in smaller tiles, at last on the processor; so are the slices after it.
 
@@ -143,16 +155,19 @@ class Upscaler:
         )  # fmt: skip
 
     def _computed(self, values: FloatImage) -> FloatImage:
-        lr = torch.from_numpy(np.ascontiguousarray(self.window.forward(values)))[None, None].to(self.device)
-        result = torch.empty(1, 1, self.grid.rows.size_out, self.grid.columns.size_out, device=self.device)
+        rows, columns = self.grid.rows, self.grid.columns
+        lr = torch.from_numpy(np.ascontiguousarray(self.window.forward(values))).to(self.device)
+        lr = lr.view(-1, 1, rows.size_in, columns.size_in)
+        result = torch.empty(len(lr), 1, rows.size_out, columns.size_out, device=self.device)
         with torch.inference_mode(), computing(self.device, self.dtype):
-            for rows in self._tiles(self.grid.rows):
-                for columns in self._tiles(self.grid.columns):
-                    part = lr[..., rows.low : rows.high, columns.low : columns.high]
-                    sr = self.model.decode(self._encoded(part), Grid.plane(rows.axis, columns.axis))
-                    result[..., rows.start : rows.stop, columns.start : columns.stop] = sr.float()
+            for down in self._tiles(rows):
+                for across in self._tiles(columns):
+                    part = lr[..., down.low : down.high, across.low : across.high]
+                    sr = self.model.decode(self._encoded(part), Grid.plane(down.axis, across.axis))
+                    result[..., down.start : down.stop, across.start : across.stop] = sr.float()
             result = self.model.finish(lr, result, self.grid)
-        return self.window.inverse(result[0, 0].cpu().numpy(), in_place=True)
+        whole = result.view(*values.shape[:-2], rows.size_out, columns.size_out)
+        return self.window.inverse(whole.cpu().numpy(), in_place=True)
 
     def _encoded(self, part: Tensor) -> Encoded:
         """A tile's features; on a GPU the kernels that make them are recorded at the second of its shape."""
@@ -175,10 +190,15 @@ class Upscaler:
 
 
 class ComputedSlices:
-    """The slices of a result, computed as they are asked for; padding takes no part and is put back."""
+    """The slices of a result, computed as they are asked for; padding takes no part and is put back.
+
+    Small slices that are asked for one after the other are computed several at once (`Upscaler.together`).
+    """
 
     def __init__(self, source: Volume, upscaler: Upscaler) -> None:
         self._source, self._upscaler = source, upscaler
+        self._made: dict[int, _Computed] = {}
+        self._last = -1
 
     def __len__(self) -> int:
         return len(self._source.slices)
@@ -188,19 +208,47 @@ class ComputedSlices:
         return len(self) * self._upscaler.estimate()
 
     def __getitem__(self, k: int, /) -> Slice:
-        values, padding, _ = self._source.slices[k]
         grid = self._upscaler.grid
         if grid.is_identity:
+            values, padding, _ = self._source.slices[k]
             return Slice(values, padding, 0.0)
-        absent = missing(values, padding, self._source.unit)
-        measured = values if absent is None else fill_padding(values, absent)
-        result = self._upscaler.compute(measured)
+        follows, self._last = 0 <= self._last == k - 1, k
+        if k not in self._made:
+            self._made = self._computed(k, self._upscaler.together if follows else 1)
+        (values, padding, _), measured, absent, result = self._made.pop(k)
         residual = consistency(measured, result, grid, absent)
         whole, mask, _ = padded_again(result, values, absent, grid.rows, grid.columns)
         if absent is not padding:
             # What no scan can measure keeps its own value: only what was declared is marked.
             mask = None if padding is None else resize_mask(padding, grid.rows, grid.columns)
         return Slice(whole, mask, residual)
+
+    def _computed(self, k: int, count: int) -> dict[int, _Computed]:
+        """Slice k and the ones after it, fewer where they end or one cannot be read: it says so when it is asked for."""
+        read = [self._source.slices[k]]
+        for n in range(k + 1, min(k + count, len(self))):
+            try:
+                read.append(self._source.slices[n])
+            except MesrError:
+                break
+        absent = [missing(one.values, one.padding, self._source.unit) for one in read]
+        measured = [
+            one.values if mask is None else fill_padding(one.values, mask)
+            for one, mask in zip(read, absent, strict=True)
+        ]
+        results = self._upscaler.compute(np.stack(measured) if len(measured) > 1 else measured[0][None])
+        return {
+            k + n: _Computed(*one) for n, one in enumerate(zip(read, measured, absent, results, strict=True))
+        }
+
+
+class _Computed(NamedTuple):
+    """A slice as read, without its padding, where that was, and its result."""
+
+    read: Slice
+    measured: FloatImage
+    absent: Mask | None
+    result: FloatImage
 
 
 def padded_again(

@@ -22,8 +22,8 @@ from .volume import Note, Volume
 
 Loaded = tuple[SuperResolver, Card]
 Loader = Callable[[str], Loaded]
-PREFERRED = ("mesr-1", "mesr-lite-1")
-"""Shipped weights in the order `auto` takes them."""
+PREFERRED = ("mesr-lite-1", "mesr-1")
+"""Shipped weights in the order `auto` takes them: what gains most for the time a slice takes."""
 
 ROUNDING = 1.01
 """How far a size rounded to whole pixels may take the effective scale past the trained one without a warning."""
@@ -112,7 +112,7 @@ def chosen(
 ) -> tuple[str, tuple[Note, ...]]:
     """What `auto` takes for a volume of known modality, and why, where that is not plain.
 
-    CT gets the best shipped weights. MR gets the best whose card lists MR, else the windowed sinc. A result
+    CT gets the first of `PREFERRED`. MR gets the first whose card lists MR, else the windowed sinc. A result
     coarser than the input is interpolated: no network here shrinks.
 
     Raises:

@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from mesr.grid import Axis, Grid
-from mesr.models.meta_head import MAX_PHASES, Coordinates, MetaHead, sources
+from mesr.models.meta_head import MAX_PHASES, MOST_KEPT, Coordinates, MetaHead, sources
 from mesr.models.polyphase import runs
 
 SCALES = [
@@ -90,6 +90,30 @@ def test_ties_make_two_periodic_runs_that_cover_the_axis(scale: str) -> None:
     assert [found[0].start, found[-1].stop] == [0, axis.size_out]
     assert all(a.stop == b.start for a, b in pairwise(found))
     assert len(found) == 2
+
+
+def test_kernels_are_kept_for_the_slices_and_tiles_of_a_scale_until_the_perceptron_changes() -> None:
+    head, features = _head("nearest")
+    axis, columns = (Axis.scaled(size, Fraction(3)) for size in features.shape[2:])
+    with torch.no_grad(), patch.object(head, "kernels", wraps=head.kernels) as made:
+        first = head(features, axis, columns, "polyphase")
+        count = made.call_count
+        assert torch.equal(head(features, axis, columns, "polyphase"), first)
+        assert made.call_count == count
+        head.outer.bias.mul_(2)
+        changed = head(features, axis, columns, "polyphase")
+        assert made.call_count == 2 * count
+    torch.testing.assert_close(changed, head(features, axis, columns, "reference"), atol=1e-5, rtol=0)
+    assert not torch.allclose(changed, first, atol=1e-3)
+
+
+def test_no_more_kernels_are_kept_than_a_few_scales_need() -> None:
+    head, features = _head("nearest")
+    with torch.no_grad():
+        for scale in range(1, 2 * MOST_KEPT):
+            axes = (Axis.scaled(size, Fraction(scale)) for size in features.shape[2:])
+            head(features, *axes, "polyphase")
+    assert len(head._kept) == MOST_KEPT
 
 
 def test_gradients_reach_every_parameter_and_the_features() -> None:

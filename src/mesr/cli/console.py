@@ -7,14 +7,16 @@ import os
 import traceback
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import ParamSpec, TypeVar
+from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
 import typer
 from rich.console import Console
 
 from ..errors import InternalError, MesrError
 from ..files import plain_text
-from ..volume import Note
+
+if TYPE_CHECKING:
+    from ..volume import Note
 
 INTERRUPTED = 130
 """The shell's status of a program stopped by Ctrl-C."""

@@ -30,6 +30,9 @@ Form = Literal["reference", "polyphase", "reassociated"]
 MAX_PHASES = 1600
 """Distinct kernels (phases over both axes) up to which the polyphase form is the cheaper one."""
 
+MOST_KEPT = 8
+"""Sets of kernels kept, of at most 4 MB: up to four a scale, as an axis has one periodic stretch or two."""
+
 STEEPNESS = 4.0
 """Largest slope of a hidden value along an offset, at the start of training."""
 CHANGING = 0.33
@@ -61,6 +64,7 @@ class MetaHead(nn.Module):
         self.coordinates: Coordinates = coordinates
         self.inner = nn.Linear(4, hidden)
         self.outer = nn.Linear(hidden, features * 9)
+        self._kept: dict[object, Tensor] = {}
         self._initialise()
 
     @torch.no_grad()
@@ -104,7 +108,7 @@ class MetaHead(nn.Module):
             if form == "polyphase":
 
                 def kernels_of(oy: Offsets, ox: Offsets) -> Tensor:
-                    return self.kernels(rows, columns, oy, ox)
+                    return self._kept_kernels(rows, columns, oy, ox)
 
                 return polyphase(kernels_of, features, rows, columns, down, across)
             first, second = self._halves(rows, columns, down.offset, across.offset)
@@ -124,6 +128,23 @@ class MetaHead(nn.Module):
         pieces = len(runs(rows, down)) * len(runs(columns, across))
         whole = rows.size_out * columns.size_out
         return "polyphase" if phases <= min(MAX_PHASES, whole // 16) and pieces <= 16 else "reassociated"
+
+    def _kept_kernels(self, rows: Axis, columns: Axis, oy: Offsets, ox: Offsets) -> Tensor:
+        """`kernels`, which the slices and tiles of a volume ask for again and again: the last few are kept.
+
+        Only where nothing is trained; a change of the perceptron, or of where it lies, is a change of the key.
+        """
+        if torch.is_grad_enabled():
+            return self.kernels(rows, columns, oy, ox)
+        state = tuple((one.device, one.data_ptr(), one._version) for one in self.parameters())
+        key = state, rows.step, columns.step, oy.tobytes(), ox.tobytes()
+        kernels = self._kept.pop(key, None)
+        if kernels is None:
+            kernels = self.kernels(rows, columns, oy, ox)
+        self._kept[key] = kernels
+        if len(self._kept) > MOST_KEPT:
+            self._kept.pop(next(iter(self._kept)), None)
+        return kernels
 
     def kernels(self, rows: Axis, columns: Axis, oy: Offsets, ox: Offsets) -> Tensor:
         """The kernels (A·B, C, 3, 3) float32 for offsets oy (A,) of rows × ox (B,) of columns, of a grid's scales."""

@@ -31,7 +31,7 @@ KEY = "mesr"
 MAX_ARGUMENT = 4096
 """The largest size a spec may name; building ever so many layers would itself be an attack."""
 ENSEMBLE = "+"
-ALIASES = {"mesr-lite": "mesr-lite-1"}
+ALIASES = {"mesr": "mesr-1", "mesr-lite": "mesr-lite-1"}
 
 
 @dataclass(frozen=True)
