@@ -14,7 +14,9 @@ BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
 HEAVY = ("torch", "numpy", "pydicom", "nibabel", "PIL", "fastapi", "safetensors")
 
 
-@pytest.mark.parametrize("command", ["--help", "--version", "upscale --help", "train --help", "models --help"])
+@pytest.mark.parametrize(
+    "command", ["--help", "--version", "upscale --help", "train --help", "models --help"]
+)
 def test_help_imports_nothing_heavy(command: str) -> None:
     """Half a second is Python's own start and the command line's; PyTorch alone takes two."""
     script = (

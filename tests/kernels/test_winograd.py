@@ -12,8 +12,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from mesr.kernels import conv3x3, winograd
-from mesr.kernels.library import library
+from mesr.kernels import winograd
+from mesr.kernels.convolution import conv3x3
+from mesr.kernels.library import _library, library
 
 needs_library = pytest.mark.skipif(library() is None, reason="no compiler for the fast convolution")
 SHAPES = [(1, 16, 16, 1, 1), (2, 64, 64, 13, 17), (1, 32, 80, 48, 48), (3, 16, 48, 5, 4), (1, 64, 64, 4, 97)]
@@ -115,11 +116,27 @@ def test_a_user_without_a_home_has_no_library(monkeypatch: pytest.MonkeyPatch) -
 
     monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
     monkeypatch.setattr(Path, "home", homeless)
-    library.cache_clear()
+    _library.cache_clear()
     try:
         assert library() is None
     finally:
-        library.cache_clear()
+        _library.cache_clear()
+
+
+@needs_library
+def test_building_ahead_builds_once_and_waits_for_no_one(tmp_path: Path) -> None:
+    """Whoever needs the kernels meanwhile waits for that build and starts none of their own; PyTorch is not imported."""
+    code = (
+        "import sys, time; from mesr.kernels import library as made; began = time.perf_counter(); made.build_ahead(); "
+        "asked = time.perf_counter() - began; found = made.library(); "
+        "print(asked < 0.5, found is made.library(), 'torch' in sys.modules)"
+    )
+    environment = os.environ | {"XDG_CACHE_HOME": str(tmp_path)}
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=environment, capture_output=True, text=True, timeout=60, check=True
+    )
+    assert done.stdout.split() == ["True", "True", "False"]
+    assert len(list(tmp_path.glob("mesr/*"))) == 1
 
 
 @needs_library

@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from ..kernels import library
 from .console import door, out, shown
 
 
@@ -20,6 +21,7 @@ def demo(
 ) -> None:
     """Super-resolve a real head CT by 2.5, then shrink it, restore it, and measure against the truth."""
     began = time.perf_counter()
+    library.build_ahead()
     from rich.table import Table
 
     from .. import demo as demonstration

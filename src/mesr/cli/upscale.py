@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from ..kernels import library
 from .console import door, err, exit_status, numbers, out, show, shown, tell
 
 if TYPE_CHECKING:
@@ -127,6 +128,7 @@ def upscale(
         raise UsageError(
             "no-input", "No input was given.", "Name files, folders or zips, or a --list of them."
         )
+    library.build_ahead()
     # Only now what takes a second to import.
     from .. import job
     from .. import report as reports

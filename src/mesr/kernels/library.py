@@ -16,18 +16,30 @@ import shutil
 import stat
 import subprocess
 import tempfile
+import threading
 from pathlib import Path
 from typing import Any
 
 _SOURCES = tuple(Path(__file__).with_name(name) for name in ("winograd.c", "products.c"))
 _FLAGS = ("-O3", "-march=native", "-std=c11", "-ffp-contract=fast", "-fopenmp", "-shared", "-fPIC")
 _BUILD_SECONDS = 60
+_BUILDING = threading.Lock()
 _log = logging.getLogger(__name__)
 
 
-@functools.cache
 def library() -> ctypes.CDLL | None:
     """The loaded kernels, or None where they are switched off or cannot be had; the log says why."""
+    with _BUILDING:
+        return _library()
+
+
+def build_ahead() -> None:
+    """Build them in a thread, where they are not built yet: while PyTorch is imported, say, which takes as long."""
+    threading.Thread(target=library, name="mesr-kernels").start()
+
+
+@functools.cache
+def _library() -> ctypes.CDLL | None:
     if os.environ.get("MESR_KERNELS", "on").lower() in ("off", "0", "no"):
         return None
     compiler = shutil.which("gcc") or shutil.which("cc")

@@ -7,7 +7,7 @@ from typing import Literal, TypeVar
 import torch
 from torch import Tensor, nn
 
-from ..kernels import conv3x3
+from ..kernels.convolution import conv3x3
 
 Module = TypeVar("Module", bound=nn.Module)
 

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from ..errors import UsageError
 from ..grid import Grid
-from ..kernels import conv3x3
+from ..kernels.convolution import conv3x3
 from ..resample import resize
 from .contract import AnyScale, Encoded, SuperResolver
 from .interpolators import corrected

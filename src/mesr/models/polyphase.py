@@ -17,7 +17,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ..grid import Axis, Sources
-from ..kernels import conv3x3, winograd
+from ..kernels import winograd
+from ..kernels.convolution import conv3x3
 
 Offsets = npt.NDArray[np.float64]
 KernelsOf = Callable[[Offsets, Offsets], Tensor]

@@ -14,7 +14,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ..grid import Sources
-from ..kernels import conv3x3, products
+from ..kernels import products
+from ..kernels.convolution import conv3x3
 
 Table = npt.NDArray[np.int64]
 Indices = npt.NDArray[np.int64]
