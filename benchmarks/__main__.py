@@ -23,13 +23,14 @@ HERE = Path(__file__).parent
 PARTS: dict[str, tuple[str, ...]] = {
     "start": ("start.py",),
     "slice": ("speed.py",),
+    "exactness": ("exactness.py",),
     "parts": ("parts.py", "--slow", "--memory"),
     "largest": ("speed.py", "--size", "4096", "--runs", "1"),
     "study": ("study.py", "--slices", "300", "--scale", "2", "--body"),
     "long": ("study.py", "--slices", "300", "2000", "--size", "128", "--scale", "2"),
     "training": ("training.py",),
 }
-"""The command line to a first result; a warm slice; body, head and what else they are compared with; a result of 8192²;
+"""The command line to a first result; a warm slice; what bfloat16 and tiles change in it; body, head and what else they are compared with; a result of 8192²;
 a study from files to files; whether memory grows with its length; a step of training."""
 
 

@@ -39,8 +39,8 @@ class LiifHead(nn.Module):
         """(N, C, H, W) → (N, 1, H', W') float32."""
         height, width = features.shape[2:]
         unfolded = F.unfold(features, 3, padding=1).view(features.shape[0], -1, height, width)
-        y, x = (torch.from_numpy(axis.coordinates()).float() for axis in (grid.rows, grid.columns))
-        cell = torch.tensor([2 * float(grid.rows.step), 2 * float(grid.columns.step)])
+        y, x = (torch.from_numpy(axis.coordinates()).to(features) for axis in (grid.rows, grid.columns))
+        cell = features.new_tensor([2 * float(grid.rows.step), 2 * float(grid.columns.step)])
         flat = torch.cartesian_prod(y, x)
         parts = [self._asked(unfolded, queries, cell) for queries in flat.split(CHUNK)]
         return torch.cat(parts, dim=1).view(features.shape[0], 1, len(y), len(x))

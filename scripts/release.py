@@ -27,6 +27,8 @@ from urllib.parse import quote
 ROOT = Path(__file__).resolve().parents[1]
 DIST = ROOT / "dist"
 NEEDED = (
+    "mesr/weights/mesr-1.safetensors",
+    "mesr/weights/mesr-1.md",
     "mesr/weights/mesr-lite-1.safetensors",
     "mesr/weights/mesr-lite-1.md",
     "mesr/kernels/products.c",

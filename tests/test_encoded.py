@@ -102,7 +102,7 @@ def test_the_features_are_computed_once(monkeypatch: pytest.MonkeyPatch) -> None
 
 def test_what_is_kept_beside_the_features_changes_no_pixel(monkeypatch: pytest.MonkeyPatch) -> None:
     kept = _encoded(_network()).exact(_grid("2.37"), PART).values
-    monkeypatch.setattr("mesr.encoded.MAX_PREPARED_PIXELS", 0)
+    monkeypatch.setattr("mesr.encoded.MAX_PREPARED_FEATURES", 0)
     plain = _encoded(_network())
     assert plain.bytes == 4 * 60 * 52 * (1 + 8)
     np.testing.assert_allclose(plain.exact(_grid("2.37"), PART).values, kept, atol=0.01)

@@ -19,7 +19,6 @@ from mesr.intensity import HU_WINDOW, missing
 from mesr.kernels import winograd
 from mesr.memory import LEAST_TILE, plan_tile
 from mesr.models import SuperResolver, build
-from mesr.models.contract import Encoded
 from mesr.models.weights import Card, load
 from mesr.tiling import tiles
 from mesr.volume import ArraySlices, Slice, Volume
@@ -92,15 +91,13 @@ def test_tiles_cover_the_axis_once() -> None:
 def _starving(model: SuperResolver, most: int, error: Exception) -> list[int]:
     """Let a model run out of memory on more than `most` rows; the list of rows it is asked for."""
     asked: list[int] = []
-    encode = model.encode
 
-    def starved(lr: torch.Tensor) -> Encoded:
-        asked.append(lr.shape[2])
-        if lr.shape[2] > most:
+    def starved(_: torch.nn.Module, arguments: tuple[torch.Tensor, Grid]) -> None:
+        asked.append(arguments[0].shape[2])
+        if asked[-1] > most:
             raise error
-        return encode(lr)
 
-    model.encode = starved  # type: ignore[method-assign]
+    model.register_forward_pre_hook(starved)
     return asked
 
 
@@ -342,6 +339,47 @@ def test_large_slices_and_tiles_are_computed_one_by_one() -> None:
     for size, tile in ((256, None), (64, 32)):
         grid = Target.of(scale=2).grid((1, size, size), None)
         assert Upscaler(_network(), grid, HU_WINDOW, Options(tile=tile)).together == 1
+
+
+def test_where_several_slices_do_not_fit_they_are_done_one_by_one() -> None:
+    values = np.random.default_rng(0).normal(0, 300, (5, 40, 36)).astype(np.float32)
+    model, asked = _network(), []
+
+    def starved(_: torch.nn.Module, arguments: tuple[torch.Tensor, Grid]) -> None:
+        asked.append(len(arguments[0]))
+        if asked[-1] > 1:
+            raise torch.OutOfMemoryError("CUDA out of memory.")
+
+    result = upscale_volume(_volume(values), Target.of(scale=2), model, CARD, "")
+    wanted = result.array
+    model.register_forward_pre_hook(starved)
+    result = upscale_volume(_volume(values), Target.of(scale=2), model, CARD, "")
+    np.testing.assert_allclose(result.array, wanted, atol=0.01)
+    assert asked == [1, 4, 1, 1, 1, 1]
+    assert isinstance(result.slices, ComputedSlices)
+    assert result.slices._upscaler.tile == 40
+
+
+def test_float32_is_no_tensorfloat32_while_computing() -> None:
+    before = torch.backends.cudnn.allow_tf32
+    with computing(torch.device("cpu"), torch.float32):
+        assert not torch.backends.cudnn.allow_tf32
+    assert torch.backends.cudnn.allow_tf32 is before
+
+
+def test_a_volume_is_computed_where_it_was_asked_to_be_whoever_shares_its_network() -> None:
+    model = _network()
+    result = upscale_volume(_volume(NOISE), Target.of(scale=2), model, CARD, "")
+    model.to("meta")
+    with pytest.raises(NotImplementedError):
+        _ = result.slices[0]  # It was moved back, though this place keeps no numbers.
+
+
+def test_a_network_made_in_inference_mode_works() -> None:
+    with torch.inference_mode():
+        model = _network()
+        result = upscale_volume(_volume(NOISE), Target.of(scale=2), model, CARD, "")
+        assert result.array.shape == (2, 120, 104)
 
 
 def test_reading_is_lazy() -> None:

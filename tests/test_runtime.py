@@ -12,18 +12,25 @@ import pytest
 from mesr import runtime
 
 FAULTS = """
-import resource, sys, torch
+import resource, sys, threading, torch
 if sys.argv[1] == "kept":
     from mesr import runtime
     if not runtime.keep_memory():
         sys.exit(9)
 def work():
     for _ in range(20):
-        torch.ones(16 << 20)  # 64 MiB, written to
-work()
-before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
-work()
-print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+        torch.ones(20 << 20)  # 80 MiB, written to
+def measure():
+    work()
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    work()
+    print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+if sys.argv[2] == "main":
+    measure()
+else:
+    thread = threading.Thread(target=measure)
+    thread.start()
+    thread.join()
 """
 
 
@@ -51,10 +58,17 @@ def test_a_number_of_threads_that_was_asked_for_stays(monkeypatch: pytest.Monkey
     assert os.environ["OMP_NUM_THREADS"] == "1"
 
 
-def test_freed_memory_is_reused_without_page_faults() -> None:
+@pytest.mark.parametrize("where", ["main", "thread"])
+def test_freed_memory_is_reused_without_page_faults(where: str) -> None:
+    """In every thread: slices are computed in one of their own."""
+
     def faults(mode: str) -> int:
         done = subprocess.run(
-            [sys.executable, "-c", FAULTS, mode], capture_output=True, text=True, timeout=120, check=False
+            [sys.executable, "-c", FAULTS, mode, where],
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
         )
         if done.returncode == 9:
             pytest.skip("the allocator here is not glibc's")

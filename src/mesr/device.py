@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Literal
 
 import torch
@@ -42,10 +44,19 @@ def named(dtype: torch.dtype) -> str:
     return str(dtype).removeprefix("torch.")
 
 
-def computing(device: torch.device, dtype: torch.dtype) -> torch.autocast:
-    """The context in which convolutions run in a `dtype`; float32 leaves everything as it is."""
+@contextmanager
+def computing(device: torch.device, dtype: torch.dtype) -> Iterator[None]:
+    """The context in which convolutions run in a `dtype`, and those that stay in float32 are that.
+
+    A GPU's TensorFloat-32, which cuDNN takes for float32 unless told otherwise, has steps of a HU.
+    """
     reduced = dtype is not torch.float32
-    return torch.autocast(device.type, dtype if reduced else torch.bfloat16, enabled=reduced)
+    exact, torch.backends.cudnn.allow_tf32 = torch.backends.cudnn.allow_tf32, False
+    try:
+        with torch.autocast(device.type, dtype if reduced else torch.bfloat16, enabled=reduced):
+            yield
+    finally:
+        torch.backends.cudnn.allow_tf32 = exact
 
 
 def use_bf16(precision: str, device: torch.device) -> bool:

@@ -21,7 +21,7 @@ from .device import computing, resolve_device
 from .grid import Axis, Grid, round_half_up
 from .inference import Options, arithmetic, padded_again
 from .intensity import Window, missing
-from .limits import MAX_PREPARED_PIXELS, MAX_SCALE
+from .limits import MAX_PREPARED_FEATURES, MAX_SCALE
 from .memory import plan_tile
 from .models import SuperResolver
 from .models.contract import Encoded
@@ -83,7 +83,8 @@ class EncodedSlice:
         with self._computing():
             self._encoded = self._encode(lr, options)
             quick = self._device.type == "cpu" and self._dtype is torch.float32
-            if quick and lr.numel() <= MAX_PREPARED_PIXELS:
+            features = self._encoded.features
+            if quick and features is not None and features.numel() <= MAX_PREPARED_FEATURES:
                 self._encoded = model.prepared(self._encoded)
         self._finished: tuple[Grid, Tensor] | None = None
 

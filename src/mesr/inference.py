@@ -7,9 +7,11 @@ slice equals a whole one; they are used where a slice would not fit the memory t
 from __future__ import annotations
 
 import logging
+import threading
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -30,11 +32,14 @@ from .resample import fill_padding, resize, resize_mask
 from .tiling import Tile, tiles
 from .volume import INVENTED, Derivation, FloatImage, Mask, Slice, Volume
 
-REVISION = 4
+REVISION = 5
 """Raised whenever the same inputs give other pixels (`Derivation.revision`)."""
 
-TOGETHER = {"cpu": 1 << 16, "cuda": 1 << 20}
+TOGETHER = {"cpu": 1 << 16, "cuda": 1 << 18}
 """Input pixels that fill a device: of smaller slices several are computed at once."""
+
+TOGETHER_OUT = 1 << 22
+"""Output pixels that slices computed at once may have."""
 
 PROBE = 192
 """Input pixels along the part of a slice that tells how long a slice takes."""
@@ -77,11 +82,13 @@ class Upscaler:
     ) -> None:
         self.device = resolve_device(options.device)
         self.dtype = arithmetic(model, options.precision, self.device)
-        self.model = model.to(self.device)
+        self.model = model
         self.grid = grid
         self.window = window
         self._options = options
         self._recorded: Recorded | None = None
+        self._recorded_at = 0
+        self._sparing = False
         self.halo = model.receptive_field
         self.tile = options.tile or plan_tile(model, grid, self.device)
         self._log_plan("planned")
@@ -93,16 +100,18 @@ class Upscaler:
 
     @property
     def together(self) -> int:
-        """How many slices fill the device; one where a slice is cut into tiles."""
-        height, width = self.grid.rows.size_in, self.grid.columns.size_in
-        if self.tile < max(height, width):
+        """How many slices fill the device; one where a slice is cut into tiles or memory ran out before."""
+        rows, columns = self.grid.rows, self.grid.columns
+        if self._sparing or self.tile < max(rows.size_in, columns.size_in):
             return 1
-        return max(1, TOGETHER.get(self.device.type, 1) // (height * width))
+        filled = TOGETHER.get(self.device.type, 1) // (rows.size_in * columns.size_in)
+        return max(1, min(filled, TOGETHER_OUT // (rows.size_out * columns.size_out)))
 
     def compute(self, values: FloatImage) -> FloatImage:
         """A slice in the scan's unit, (H, W), or several, (N, H, W), to (…, H', W') in the same unit, float32.
 
-        Where memory runs out it is done again in smaller tiles, at last on the processor; so are the slices after it.
+        Where memory runs out it is done again, first one by one and without recording, then in smaller tiles, at last on
+        the processor; so are the slices after it.
 
         Raises:
             MemoryError: there is not enough for the smallest tile either.
@@ -114,6 +123,9 @@ class Upscaler:
                 if not ran_out(error):
                     raise
             # Outside the handler, whose traceback holds on to what did not fit.
+            if values.ndim == 3 and len(values) > 1:
+                self._sparing = True
+                return np.stack([self.compute(one) for one in values])
             if not self._retreat():
                 raise MemoryError("the smallest tile does not fit")
 
@@ -134,14 +146,17 @@ class Upscaler:
         return seconds * work / (height * width)
 
     def _retreat(self) -> bool:
-        """Take tiles of half the size, or leave the GPU; False where neither is possible."""
-        self._recorded = None
+        """Record nothing, take tiles of half the size, or leave the GPU; False where none is possible."""
+        recorded, self._recorded, self._sparing = self._recorded, None, True
+        if recorded is not None:
+            return True
         self.tile = min(self.tile, max(self.grid.rows.size_in, self.grid.columns.size_in))
         if self.halo is not None and self.tile >= 2 * LEAST_TILE:
             self.tile //= 2
         elif self.device.type != "cpu":
             self.device = torch.device("cpu")
-            self.model = self.model.to(self.device)
+            if self.dtype is torch.float16:  # Which processors have no fast form for.
+                self.dtype = torch.float32
             self.tile = plan_tile(self.model, self.grid)
         else:
             return False
@@ -159,34 +174,40 @@ class Upscaler:
         lr = torch.from_numpy(np.ascontiguousarray(self.window.forward(values))).to(self.device)
         lr = lr.view(-1, 1, rows.size_in, columns.size_in)
         result = torch.empty(len(lr), 1, rows.size_out, columns.size_out, device=self.device)
+        self.model.to(self.device)  # Where another volume that shares it may have taken it from.
         with torch.inference_mode(), computing(self.device, self.dtype):
             for down in self._tiles(rows):
                 for across in self._tiles(columns):
                     part = lr[..., down.low : down.high, across.low : across.high]
-                    sr = self.model.decode(self._encoded(part), Grid.plane(down.axis, across.axis))
+                    sr = self._answer(part, Grid.plane(down.axis, across.axis))
                     result[..., down.start : down.stop, across.start : across.stop] = sr.float()
             result = self.model.finish(lr, result, self.grid)
         whole = result.view(*values.shape[:-2], rows.size_out, columns.size_out)
         return self.window.inverse(whole.cpu().numpy(), in_place=True)
 
-    def _encoded(self, part: Tensor) -> Encoded:
-        """A tile's features; on a GPU the kernels that make them are recorded at the second of its shape."""
-        if self._recorded is not None:
-            return Encoded(part, self._recorded(part))
+    def _answer(self, part: Tensor, grid: Grid) -> Tensor:
+        """A tile's; on a GPU the kernels that make its features are recorded once its shape comes again."""
+        if not records(self.device) or self._sparing:
+            answer: Tensor = self.model(part, grid)
+            return answer
+        place = next((one.data_ptr() for one in self.model.parameters()), 0)
+        if self._recorded is not None and place == self._recorded_at:
+            return self.model.decode(Encoded(part, self._recorded(part)), grid)
         encoded = self.model.encode(part)
-        if records(self.device) and encoded.features is not None:
-            self._recorded = Recorded(self._features)
-        return encoded
-
-    def _features(self, part: Tensor) -> Tensor:
-        features = self.model.encode(part).features
-        assert features is not None
-        return features
+        if encoded.features is not None:
+            self._recorded, self._recorded_at = Recorded(partial(_features, self.model)), place
+        return self.model.decode(encoded, grid)
 
     def _tiles(self, axis: Axis) -> Iterator[Tile]:
         if self.halo is None:
             return iter([Tile(0, axis.size_out, 0, axis.size_in, axis)])
         return tiles(axis, self.tile, self.halo)
+
+
+def _features(model: SuperResolver, part: Tensor) -> Tensor:
+    features = model.encode(part).features
+    assert features is not None
+    return features
 
 
 class ComputedSlices:
@@ -199,6 +220,7 @@ class ComputedSlices:
         self._source, self._upscaler = source, upscaler
         self._made: dict[int, _Computed] = {}
         self._last = -1
+        self._lock = threading.Lock()
 
     def __len__(self) -> int:
         return len(self._source.slices)
@@ -212,10 +234,14 @@ class ComputedSlices:
         if grid.is_identity:
             values, padding, _ = self._source.slices[k]
             return Slice(values, padding, 0.0)
-        follows, self._last = 0 <= self._last == k - 1, k
-        if k not in self._made:
-            self._made = self._computed(k, self._upscaler.together if follows else 1)
-        (values, padding, _), measured, absent, result = self._made.pop(k)
+        with self._lock:
+            follows, self._last = 0 <= self._last == k - 1, k
+            found = self._made.pop(k, None)
+        if found is None:
+            found, *others = self._several(k, self._upscaler.together if follows else 1)
+            with self._lock:
+                self._made = dict(enumerate(others, k + 1))
+        (values, padding, _), measured, absent, result = found
         residual = consistency(measured, result, grid, absent)
         whole, mask, _ = padded_again(result, values, absent, grid.rows, grid.columns)
         if absent is not padding:
@@ -223,13 +249,13 @@ class ComputedSlices:
             mask = None if padding is None else resize_mask(padding, grid.rows, grid.columns)
         return Slice(whole, mask, residual)
 
-    def _computed(self, k: int, count: int) -> dict[int, _Computed]:
+    def _several(self, k: int, count: int) -> list[_Computed]:
         """Slice k and the ones after it, fewer where they end or one cannot be read: it says so when it is asked for."""
         read = [self._source.slices[k]]
         for n in range(k + 1, min(k + count, len(self))):
             try:
                 read.append(self._source.slices[n])
-            except MesrError:
+            except (MesrError, OSError, MemoryError):
                 break
         absent = [missing(one.values, one.padding, self._source.unit) for one in read]
         measured = [
@@ -237,9 +263,7 @@ class ComputedSlices:
             for one, mask in zip(read, absent, strict=True)
         ]
         results = self._upscaler.compute(np.stack(measured) if len(measured) > 1 else measured[0][None])
-        return {
-            k + n: _Computed(*one) for n, one in enumerate(zip(read, measured, absent, results, strict=True))
-        }
+        return [_Computed(*one) for one in zip(read, measured, absent, results, strict=True)]
 
 
 class _Computed(NamedTuple):

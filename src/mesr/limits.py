@@ -98,9 +98,9 @@ MAX_SHOWN_VOXELS = 1 << 27
 """Voxels of a volume that is shown as one in a browser, whose graphics memory holds it."""
 
 MAX_FEATURE_BYTES = 1 << 30
-MAX_PREPARED_PIXELS = 1 << 19
-"""Features of slices that are kept for the page; and pixels of a slice up to which all is kept that makes decoding it
-quicker (724²), about 1.3 kB a pixel."""
+MAX_PREPARED_FEATURES = 64 << 19
+"""Features of slices that are kept for the page; and how many features a slice may have (724² pixels of 64) whose
+decoding is made quicker by keeping five times as much."""
 
 NODE_ASSOCIATIONS = 8
 NODE_CONNECTIONS = 32

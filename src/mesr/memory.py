@@ -25,6 +25,8 @@ LEAST_TILE = 32
 """Input pixels along a tile, without halo, that a tile is never cut below."""
 
 _UNKNOWN = 4 << 30
+_RAN_OUT = ("can't allocate memory", "out of memory", "not enough memory", "ALLOC_FAILED")
+"""What PyTorch says on Linux and on Windows, and what CUDA's libraries say."""
 
 
 def plan_tile(model: SuperResolver, grid: Grid, device: torch.device = torch.device("cpu")) -> int:  # noqa: B008
@@ -101,4 +103,4 @@ def ran_out(error: BaseException) -> bool:
     if isinstance(error, MemoryError | torch.OutOfMemoryError):
         return True
     text = str(error)
-    return isinstance(error, RuntimeError) and ("can't allocate memory" in text or "out of memory" in text)
+    return isinstance(error, RuntimeError) and any(sign in text for sign in _RAN_OUT)

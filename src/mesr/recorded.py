@@ -7,6 +7,7 @@ cuDNN makes its choices; the second is recorded as a CUDA graph, and from then o
 from __future__ import annotations
 
 import logging
+import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -15,12 +16,13 @@ from torch import Tensor
 
 from .memory import ran_out
 
-MOST_SHAPES = 9
-"""Recorded at most: a slice cut into tiles has corners, edges and an inside."""
+MOST_SHAPES = 16
+"""Recorded at most: a slice cut into tiles has corners, edges and an inside, whose sizes differ by a pixel."""
 
 Work = Callable[[Tensor], Tensor]
 Recorder = Callable[[Work, Tensor], Work]
 
+_RECORDING = threading.Lock()
 _LOG = logging.getLogger(__name__)
 
 
@@ -41,27 +43,28 @@ class Recorded:
 
     def __init__(self, work: Work, record: Recorder | None = None) -> None:
         self._work = work
-        self._record = record or CudaGraphs().record
+        self._record: Recorder | None = record or CudaGraphs().record
         self._seen: set[torch.Size] = set()
         self._made: dict[torch.Size, Work] = {}
 
     def __call__(self, image: Tensor) -> Tensor:
         shape = image.shape
-        if shape in self._seen and len(self._made) < MOST_SHAPES:
+        if shape in self._seen and self._record is not None and len(self._made) < MOST_SHAPES:
             self._seen.discard(shape)
-            self._made[shape] = self._recorded(image)
+            self._made[shape] = self._recorded(self._record, image)
         elif shape not in self._made:
             self._seen.add(shape)
         return self._made.get(shape, self._work)(image)
 
-    def _recorded(self, image: Tensor) -> Work:
-        """The recorded form, or the work itself where it cannot be recorded; the log says why."""
+    def _recorded(self, record: Recorder, image: Tensor) -> Work:
+        """The recorded form; after a failure the work itself, and nothing is recorded any more."""
         try:
-            return self._record(self._work, image)
+            return record(self._work, image)
         except RuntimeError as error:
+            self._record = None
             if ran_out(error):
                 raise
-            _LOG.warning("kernels are launched one by one: %s", type(error).__name__)
+            _LOG.warning("kernels are launched one by one: recording ended in a %s", type(error).__name__)
             return self._work
 
 
@@ -77,31 +80,39 @@ class CudaGraphs:
         Raises:
             RuntimeError: the device cannot record it.
         """
-        held = image.clone()
+        with _RECORDING, torch.cuda.device(image.device):
+            here = torch.cuda.current_stream()
+            cached = torch.is_autocast_cache_enabled()
+            # Weights that autocast keeps in bfloat16 would live in the graph's memory and be lost with it.
+            torch.set_autocast_cache_enabled(False)
+            try:
+                return self._replayed(work, image.clone(), here)
+            finally:
+                torch.set_autocast_cache_enabled(cached)
+                torch.cuda.set_stream(here)
+
+    def _replayed(self, work: Work, held: Tensor, here: torch.cuda.Stream) -> Work:
         self._pool = self._pool or torch.cuda.graph_pool_handle()
-        cached = torch.is_autocast_cache_enabled()
-        # Weights that autocast keeps in bfloat16 would live in the graph's memory and be lost with it.
-        torch.set_autocast_cache_enabled(False)
-        try:
-            _warmed(work, held)
-            graph = torch.cuda.CUDAGraph()
-            with torch.cuda.graph(graph, pool=self._pool, capture_error_mode="thread_local"):
-                answer = work(held)
-        finally:
-            torch.set_autocast_cache_enabled(cached)
+        aside = torch.cuda.Stream()  # type: ignore[no-untyped-call]
+        aside.wait_stream(here)
+        with torch.cuda.stream(aside):
+            expected = work(held).clone()
+        here.wait_stream(aside)
+        graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(graph, pool=self._pool, stream=aside, capture_error_mode="thread_local"):
+            answer = work(held)
+        # A graph that missed a part of the work would give the same answer for ever.
+        answer.zero_()
+        graph.replay()
+        if not torch.allclose(
+            answer.float(), expected.float(), rtol=0.05, atol=1e-3 * float(expected.abs().max())
+        ):
+            raise RuntimeError("a recorded graph does not give what the work gives")
 
         def replayed(image: Tensor) -> Tensor:
-            held.copy_(image)
-            graph.replay()
+            with torch.cuda.device(held.device):
+                held.copy_(image)
+                graph.replay()
             return answer
 
         return replayed
-
-
-def _warmed(work: Work, image: Tensor) -> None:
-    """Once on a stream of its own, as recording asks for."""
-    aside, here = torch.cuda.Stream(), torch.cuda.current_stream()  # type: ignore[no-untyped-call]
-    aside.wait_stream(here)
-    with torch.cuda.stream(aside):
-        work(image)
-    here.wait_stream(aside)

@@ -11,7 +11,7 @@ import os
 import platform
 from pathlib import Path
 
-_TRIM_THRESHOLD, _MMAP_MAX = -1, -4
+_TRIM_THRESHOLD, _MMAP_MAX, _ARENA_MAX = -1, -4, -8
 _KEPT_BYTES = 1 << 30
 _CPU_MAX = Path("/sys/fs/cgroup/cpu.max")
 
@@ -19,12 +19,14 @@ _CPU_MAX = Path("/sys/fs/cgroup/cpu.max")
 def keep_memory() -> bool:
     """Let glibc reuse the memory of large tensors: by default each is mapped, zeroed and unmapped anew.
 
-    Up to a gibibyte that was freed is kept. Returns whether the allocator is one that listens.
+    Up to a gibibyte that was freed is kept, in one arena for all threads: those of other threads give back whatever is
+    larger than 64 MiB, and slices are computed in a thread. Returns whether the allocator is one that listens.
     """
     if platform.libc_ver()[0] != "glibc":
         return False
     mallopt = ctypes.CDLL(None).mallopt
-    return bool(mallopt(_TRIM_THRESHOLD, _KEPT_BYTES)) and bool(mallopt(_MMAP_MAX, 0))
+    wanted = ((_TRIM_THRESHOLD, _KEPT_BYTES), (_MMAP_MAX, 0), (_ARENA_MAX, 1))
+    return all([bool(mallopt(*one)) for one in wanted])
 
 
 def processors() -> int:

@@ -21,7 +21,7 @@ import torch
 from torch import Tensor
 
 from . import config as configuration
-from . import parallel
+from . import parallel, runtime
 from .checkpoint import Run, begin, made_folder
 from .data import Batch, TrainingSlice, load_slices, read_manifest, reference_pair
 from .device import resolve_device, use_bf16
@@ -255,6 +255,7 @@ def _slices(root: Path, split: str, config: TrainConfig, every_site: bool = Fals
 def main(arguments: list[str]) -> None:
     """`python -m mesr.train config.yaml key=value`: the bare door, for machines without the command line."""
     first = parallel.first()
+    runtime.keep_memory()
     try:
         path = train(configuration.load(TrainConfig, Path(arguments[0]), arguments[1:]))
         if first:

@@ -41,7 +41,18 @@ def test_a_window_of_an_axis_is_computed_from_its_own_pixels() -> None:
     torch.testing.assert_close(part, whole[:, :, 40:55], atol=1e-5, rtol=0)
 
 
-def test_it_is_left_to_pytorch_where_a_gradient_or_half_precision_is_wanted() -> None:
+def test_it_is_left_to_pytorch_where_a_gradient_is_wanted() -> None:
     assert not products.suits(torch.randn(1, 16, 8, 8), torch.empty(1, 16))
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_responses_in_half_precision_are_multiplied_in_float32(dtype: torch.dtype) -> None:
+    head, features = _head(32), torch.randn(1, 16, 19, 23)
+    rows, columns = Axis.scaled(19, fraction("2.37")), Axis.scaled(23, fraction("1.9"))
     with torch.inference_mode():
-        assert not products.suits(torch.randn(1, 16, 8, 8).bfloat16(), torch.empty(1, 16))
+        assert products.suits(features.to(dtype), torch.empty(1, 32))
+        wanted = head(features.to(dtype).float(), rows, columns, "reference")
+        with torch.autocast("cpu", dtype):
+            found = head(features, rows, columns, "reassociated")
+    assert found.dtype is torch.float32
+    assert (found - wanted).abs().max() < 0.02 * wanted.abs().max()

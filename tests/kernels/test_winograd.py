@@ -124,6 +124,27 @@ def test_a_user_without_a_home_has_no_library(monkeypatch: pytest.MonkeyPatch) -
 
 
 @needs_library
+def test_a_thread_that_ends_leaves_nothing_behind() -> None:
+    """Each study is computed in a thread of its own, with OpenMP threads of its own."""
+    code = (
+        "import resource, threading, torch\nfrom mesr.kernels.convolution import conv3x3\n"
+        "x, weight = torch.rand(1, 256, 12, 12), torch.rand(256, 256, 3, 3)\n"
+        "def work():\n"
+        "    with torch.inference_mode():\n        conv3x3(x, weight)\n"
+        "def several(count):\n"
+        "    for _ in range(count):\n"
+        "        one = threading.Thread(target=work)\n        one.start()\n        one.join()\n"
+        "    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss\n"
+        "before = several(20)\nprint(several(150) - before)"
+    )
+    environment = os.environ | {"MALLOC_ARENA_MAX": "1"}
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=environment, capture_output=True, text=True, timeout=100, check=True
+    )
+    assert int(done.stdout) < 64 << 10  # KiB; a megabyte a thread otherwise.
+
+
+@needs_library
 def test_building_ahead_builds_once_and_waits_for_no_one(tmp_path: Path) -> None:
     """Whoever needs the kernels meanwhile waits for that build and starts none of their own; PyTorch is not imported."""
     code = (

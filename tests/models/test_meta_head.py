@@ -8,6 +8,7 @@ from fractions import Fraction
 from itertools import pairwise
 from unittest.mock import patch
 
+import numpy as np
 import pytest
 import torch
 
@@ -94,6 +95,7 @@ def test_ties_make_two_periodic_runs_that_cover_the_axis(scale: str) -> None:
 
 def test_kernels_are_kept_for_the_slices_and_tiles_of_a_scale_until_the_perceptron_changes() -> None:
     head, features = _head("nearest")
+    head.requires_grad_(False)
     axis, columns = (Axis.scaled(size, Fraction(3)) for size in features.shape[2:])
     with torch.no_grad(), patch.object(head, "kernels", wraps=head.kernels) as made:
         first = head(features, axis, columns, "polyphase")
@@ -108,12 +110,27 @@ def test_kernels_are_kept_for_the_slices_and_tiles_of_a_scale_until_the_perceptr
 
 
 def test_no_more_kernels_are_kept_than_a_few_scales_need() -> None:
-    head, features = _head("nearest")
+    head = MetaHead(16, 16).requires_grad_(False)
+    axis = Axis.scaled(2, Fraction(2))
     with torch.no_grad():
-        for scale in range(1, 2 * MOST_KEPT):
-            axes = (Axis.scaled(size, Fraction(scale)) for size in features.shape[2:])
-            head(features, *axes, "polyphase")
+        for offset in np.linspace(-0.5, 0.5, 2 * MOST_KEPT):
+            head._kept_kernels(axis, axis, np.array([offset]), np.array([0.0]))
     assert len(head._kept) == MOST_KEPT
+
+
+def test_kernels_of_a_head_in_training_are_made_anew() -> None:
+    """A fused optimiser changes weights in place and leaves their version as it was."""
+    head, features = _head("nearest")
+    optimiser = torch.optim.Adam(head.parameters(), lr=0.1, fused=True)
+    axes = [Axis.scaled(size, Fraction(2)) for size in features.shape[2:]]
+    with torch.no_grad():
+        before = head(features, *axes, "polyphase")
+    head(features, *axes).square().mean().backward()
+    optimiser.step()
+    with torch.no_grad():
+        after = head(features, *axes, "polyphase")
+        torch.testing.assert_close(after, head(features, *axes, "reference"), atol=1e-4, rtol=1e-4)
+    assert not torch.allclose(before, after, atol=1e-3)
 
 
 def test_gradients_reach_every_parameter_and_the_features() -> None:

@@ -48,6 +48,7 @@ def test_the_answer_is_the_mean_over_the_first_orientations(count: int, down: st
     with torch.inference_mode():
         answers = [one.back(alone(one.of(lr), one.grid(grid))) for one in ORIENTATIONS[:count]]
         found = several(lr, grid)
+        torch.testing.assert_close(several.decode(several.encode(lr), grid), found, atol=1e-6, rtol=0)
         turned = several(lr.flip(2, 3), grid).flip(2, 3)
     torch.testing.assert_close(found, torch.stack(answers).mean(dim=0), atol=1e-6, rtol=0)
     assert (answers[0] - found).abs().max() > 1e-4

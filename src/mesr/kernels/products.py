@@ -14,14 +14,21 @@ Indices = npt.NDArray[np.int64]
 
 
 def suits(features: Tensor, hidden: Tensor) -> bool:
-    """Whether the loop serves here: where Winograd's form makes what it multiplies, and no gradient is asked for.
+    """Whether the loop serves here: on a processor with the compiled kernels, where no gradient is asked for.
 
     Args:
         features: (N, C, H, W).
         hidden: (…, hidden), whose width must be a multiple of 16.
     """
-    square = hidden.new_empty(hidden.shape[1], features.shape[1], 1, 1)
-    return not torch.is_grad_enabled() and winograd.suits(features, square)
+    return (
+        not torch.is_grad_enabled()
+        and type(features) is Tensor
+        and features.device.type == "cpu"
+        and hidden.shape[1] % winograd.LANES == 0
+        and not torch.compiler.is_compiling()
+        and not torch.jit.is_tracing()  # type: ignore[attr-defined, no-untyped-call]
+        and winograd.available()
+    )
 
 
 def multiply(

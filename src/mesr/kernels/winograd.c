@@ -7,6 +7,7 @@
  * Compiled for the machine it runs on (kernels/__init__.py); the vectors are GCC's, so any processor will do.
  */
 #define _POSIX_C_SOURCE 200112L
+#include <pthread.h>
 #include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
@@ -37,21 +38,27 @@ static inline vec where_positive(vec gate, vec value)
     return (vec)((lanes)value & (lanes)(gate > none));
 }
 
-/* Scratch of the calling thread, kept between calls: 8 · PLACES · TILES channels would fit its cache. */
+static pthread_key_t held_key;
+static pthread_once_t held_once = PTHREAD_ONCE_INIT;
+
+static void make_key(void) { pthread_key_create(&held_key, free); }
+
+/* Scratch of the calling thread, kept between calls and freed when it ends: 8 · PLACES · TILES channels would fit its
+ * cache. Its first 64 bytes hold its size. */
 static float *scratch(size_t floats)
 {
-    static _Thread_local float *held;
-    static _Thread_local size_t size;
-    if (size < floats) {
-        free(held);
-        size = 0;
-        if (posix_memalign((void **)&held, 64, floats * sizeof(float))) {
-            held = NULL;
-            return NULL;
-        }
-        size = floats;
+    pthread_once(&held_once, make_key);
+    char *held = pthread_getspecific(held_key);
+    if (held && *(size_t *)held >= floats) {
+        return (float *)(held + 64);
     }
-    return held;
+    free(held);
+    pthread_setspecific(held_key, NULL);
+    if (posix_memalign((void **)&held, 64, 64 + floats * sizeof(float)) || pthread_setspecific(held_key, held)) {
+        return NULL;
+    }
+    *(size_t *)held = floats;
+    return (float *)(held + 64);
 }
 
 /* Bᵀ · d, six values a stride apart. */

@@ -15,7 +15,7 @@ from torch.autograd.function import once_differentiable
 
 from .library import functions, library
 
-_LANES = 16
+LANES = 16
 
 
 def available() -> bool:
@@ -29,7 +29,7 @@ def suits(x: Tensor, weight: Tensor) -> bool:
         type(x) is Tensor
         and x.device.type == "cpu"
         and x.dtype is weight.dtype is torch.float32
-        and weight.shape[0] % _LANES == weight.shape[1] % _LANES == 0
+        and weight.shape[0] % LANES == weight.shape[1] % LANES == 0
         and not torch.is_autocast_enabled("cpu")
         and not torch.compiler.is_compiling()
         and not torch.jit.is_tracing()  # type: ignore[attr-defined, no-untyped-call]

@@ -8,8 +8,9 @@ special. `mesr-paper` is the network as printed: corner-aligned, no skip past th
 
 from __future__ import annotations
 
+import functools
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Literal
 
 import torch
@@ -23,7 +24,7 @@ from ..resample import resize
 from .contract import AnyScale, Encoded, SuperResolver
 from .interpolators import corrected
 from .meta_head import Coordinates, Form, MetaHead, reach
-from .orientations import ORIENTATIONS
+from .orientations import ORIENTATIONS, Orientation
 from .registry import register
 
 MOST_CORRECTIONS = 30
@@ -124,10 +125,6 @@ class Mesr(SuperResolver):
         """The features of each orientation, turned back, one behind the other: (N, orientations · C, H, W)."""
         return Encoded(lr, _joined([one.back(self._features(one.of(lr))) for one in self.orientations]))
 
-    def _features(self, lr: Tensor) -> Tensor:
-        shallow: Tensor = self.stem(lr).contiguous(memory_format=torch.channels_last)
-        return conv3x3(self.blocks(shallow), self.tail.weight, add=shallow)
-
     def prepared(self, encoded: Encoded) -> Encoded:
         """With the head's responses, four times the features: most of what a scale that is no small fraction costs."""
         assert encoded.features is not None
@@ -139,19 +136,45 @@ class Mesr(SuperResolver):
 
     def decode(self, encoded: Encoded, grid: Grid, form: Form | None = None) -> Tensor:
         assert encoded.features is not None
+        parts = self._parts(encoded.features)
         made = encoded.responses and list(zip(*map(self._parts, encoded.responses), strict=True))
-        detail: Tensor | None = None
-        for n, (one, part) in enumerate(zip(self.orientations, self._parts(encoded.features), strict=True)):
-            axes = one.grid(grid)
-            responses = tuple(one.of(response) for response in made[n]) if made else None
-            answer = one.back(self.head(one.of(part), axes.rows, axes.columns, form, responses))
-            detail = answer if detail is None else detail + answer
-        assert detail is not None
+
+        def answers() -> Iterator[Tensor]:
+            for n, (one, part) in enumerate(zip(self.orientations, parts, strict=True)):
+                responses = tuple(one.of(response) for response in made[n]) if made else None
+                yield self._detail(one, one.of(part), grid, form, responses)
+
+        return self._image(answers(), encoded.lr, grid)
+
+    def forward(self, lr: Tensor, grid: Grid) -> Tensor:
+        """`encode` and `decode` in one, an orientation after the other, so that memory is that of one."""
+        answers = (self._detail(one, self._features(one.of(lr)), grid) for one in self.orientations)
+        return self._image(answers, lr, grid)
+
+    def _features(self, lr: Tensor) -> Tensor:
+        shallow: Tensor = self.stem(lr).contiguous(memory_format=torch.channels_last)
+        return conv3x3(self.blocks(shallow), self.tail.weight, add=shallow)
+
+    def _detail(
+        self,
+        one: Orientation,
+        features: Tensor,
+        grid: Grid,
+        form: Form | None = None,
+        responses: tuple[Tensor, ...] | None = None,
+    ) -> Tensor:
+        """What the head says of features in an orientation, turned back."""
+        axes = one.grid(grid)
+        return one.back(self.head(features, axes.rows, axes.columns, form, responses))
+
+    def _image(self, details: Iterable[Tensor], lr: Tensor, grid: Grid) -> Tensor:
+        """The mean of what the orientations say, on the skip."""
+        detail = functools.reduce(torch.add, details)
         if len(self.orientations) > 1:
             detail = detail / len(self.orientations)
         if self.skip == "none":
             return detail
-        return detail + resize(encoded.lr, grid.rows, grid.columns, "bicubic")
+        return detail + resize(lr, grid.rows, grid.columns, "bicubic")
 
     def _parts(self, joined: Tensor) -> tuple[Tensor, ...]:
         return joined.chunk(len(self.orientations), dim=1)

@@ -30,8 +30,8 @@ Form = Literal["reference", "polyphase", "reassociated"]
 MAX_PHASES = 1600
 """Distinct kernels (phases over both axes) up to which the polyphase form is the cheaper one."""
 
-MOST_KEPT = 8
-"""Sets of kernels kept, of at most 4 MB: up to four a scale, as an axis has one periodic stretch or two."""
+MOST_KEPT = 64
+"""Sets of kernels kept: a scale has up to some twenty, of at most 15 MB together and far less for common ones."""
 
 STEEPNESS = 4.0
 """Largest slope of a hidden value along an offset, at the start of training."""
@@ -130,20 +130,21 @@ class MetaHead(nn.Module):
         return "polyphase" if phases <= min(MAX_PHASES, whole // 16) and pieces <= 16 else "reassociated"
 
     def _kept_kernels(self, rows: Axis, columns: Axis, oy: Offsets, ox: Offsets) -> Tensor:
-        """`kernels`, which the slices and tiles of a volume ask for again and again: the last few are kept.
+        """`kernels`, which the slices and tiles of a volume ask for again and again: the last of them are kept.
 
-        Only where nothing is trained; a change of the perceptron, or of where it lies, is a change of the key.
+        Of a frozen perceptron only: an optimiser changes one without leaving a trace. Another in its place, or where it
+        lies, is another key.
         """
-        if torch.is_grad_enabled():
+        if torch.is_grad_enabled() or any(one.requires_grad for one in self.parameters()):
             return self.kernels(rows, columns, oy, ox)
-        state = tuple((one.device, one.data_ptr(), one._version) for one in self.parameters())
+        state = tuple((one.device, one.data_ptr(), _version(one)) for one in self.parameters())
         key = state, rows.step, columns.step, oy.tobytes(), ox.tobytes()
         kernels = self._kept.pop(key, None)
         if kernels is None:
             kernels = self.kernels(rows, columns, oy, ox)
         self._kept[key] = kernels
-        if len(self._kept) > MOST_KEPT:
-            self._kept.pop(next(iter(self._kept)), None)
+        for old in list(self._kept)[:-MOST_KEPT]:
+            self._kept.pop(old, None)
         return kernels
 
     def kernels(self, rows: Axis, columns: Axis, oy: Offsets, ox: Offsets) -> Tensor:
@@ -175,3 +176,8 @@ class MetaHead(nn.Module):
             taken = patches[:, :, i * width + source_columns]
             result[:, 0, q] = torch.einsum("nkp,pk->np", taken, kernels)
         return result
+
+
+def _version(parameter: Tensor) -> int:
+    """How often it was changed in place; a parameter made in inference mode does not count."""
+    return 0 if parameter.is_inference() else parameter._version

@@ -95,7 +95,7 @@ def inferred(
 
 
 def _fused(made: Pair, hidden: Pair, rows: Indices, across: Sources, into: Tensor) -> None:
-    for vectors, constants, place in zip(*made, into, strict=True):
+    for vectors, constants, place in zip(*(one.float() for one in made), into, strict=True):
         products.multiply(vectors, constants[0], *hidden, rows, across.pixel, place)
 
 
