@@ -7,6 +7,7 @@ slice equals a whole one; they are used where a slice would not fit the memory t
 from __future__ import annotations
 
 import logging
+import math
 import threading
 import time
 from collections.abc import Iterator
@@ -41,8 +42,9 @@ TOGETHER = {"cpu": 1 << 16, "cuda": 1 << 18}
 TOGETHER_OUT = 1 << 22
 """Output pixels that slices computed at once may have."""
 
+PROBES = 4
 PROBE = 192
-"""Input pixels along the part of a slice that tells how long a slice takes."""
+"""How often a part of a slice is computed, and its input pixels along a side, to tell how long a slice takes."""
 
 _LOG = logging.getLogger(__name__)
 
@@ -130,16 +132,17 @@ class Upscaler:
                 raise MemoryError("the smallest tile does not fit")
 
     def estimate(self) -> float:
-        """About how many seconds a slice will take, from a part of one that is computed twice now."""
+        """About how many seconds a slice will take, from a part of one that is computed a few times now."""
         rows, columns = self.grid.rows, self.grid.columns
         height, width = min(PROBE, rows.size_in), min(PROBE, columns.size_in)
         part = Grid.plane(Axis.scaled(height, rows.scale), Axis.scaled(width, columns.scale))
         probe = Upscaler(self.model, part, self.window, replace(self._options, tile=None))
         noise = np.zeros((height, width), np.float32)
-        for _ in range(2):
+        seconds = math.inf
+        for _ in range(PROBES):  # The first ones allocate.
             began = time.perf_counter()
             probe.compute(noise)
-            seconds = time.perf_counter() - began
+            seconds = min(seconds, time.perf_counter() - began)
         work = sum(t.high - t.low for t in self._tiles(rows)) * sum(
             t.high - t.low for t in self._tiles(columns)
         )

@@ -34,7 +34,7 @@ def plan_tile(model: SuperResolver, grid: Grid, device: torch.device = torch.dev
     height, width = grid.rows.size_in, grid.columns.size_in
     if model.receptive_field is None or model.parameter_count == 0:
         return max(height, width)
-    images = 4 * (2 * height * width + grid.rows.size_out * grid.columns.size_out)
+    images = 4 * (3 * height * width + grid.rows.size_out * grid.columns.size_out)
     budget = min(max(LEAST_BYTES, SLICE_BYTES - images), free_memory(device) // 4)
     side = int((budget / BYTES_PER_PIXEL) ** 0.5)
     if height * width <= side * side:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from ..kernels import library
 from . import logs
 from .console import door, out
 
@@ -60,6 +61,7 @@ def _run(config: NodeConfig) -> None:
     if not logging.getLogger("mesr").handlers:
         # A node without a word would be no service; `--log-level` and `--log-json` come before.
         logs.start("info")
+    library.build_ahead()
     from ..node.service import Node
 
     asked: list[int] = []

@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 
 import typer
 
+from ..kernels import library
 from .console import door, err, out, show
 
 LOOPBACK = "127.0.0.1"
@@ -45,6 +46,7 @@ def web(
     for module, package in NEEDED.items():
         if importlib.util.find_spec(module) is None:
             raise MissingExtra(package, "web", "The page")
+    library.build_ahead()
     from ..device import resolve_device
     from ..inference import Options
     from ..web.app import VIEWER, Service, create_app
