@@ -15,7 +15,6 @@ from __future__ import annotations
 import argparse
 import json
 import multiprocessing
-import resource
 import statistics
 import sys
 import tempfile
@@ -216,7 +215,7 @@ def peak(model: str, size: int, scale: str, name: str) -> float:
 
 def _peak(model_name: str, size: int, scale: str, name: str) -> float:
     runtime.keep_memory()
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    before = peak_megabytes()
     with torch.inference_mode():
         lr = torch.rand(1, 1, size, size)
         grid = grid_of(size, scale)
@@ -227,7 +226,13 @@ def _peak(model_name: str, size: int, scale: str, name: str) -> float:
             model.whole(lr, grid)
         else:
             contenders(model, lr, features, grid, True)[name]()
-    return (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024
+    return peak_megabytes() - before
+
+
+def peak_megabytes() -> float:
+    """The most that this process ever had resident. Linux's `ru_maxrss` would count the parent's as well."""
+    status = Path("/proc/self/status").read_text(encoding="ascii")
+    return next(int(line.split()[1]) for line in status.splitlines() if line.startswith("VmHWM")) / 1024
 
 
 def table(found: Mapping[str, Any]) -> str:
