@@ -18,7 +18,7 @@ SLICE_BYTES = 600 << 20
 """Memory a slice may take before it is tiled, where there is more: 554² input pixels of features. The images before and
 after count as well, so that a result of 8192² is computed in no more than a gigabyte."""
 
-LEAST_BYTES = 128 << 20
+LEAST_BYTES = 80 << 20
 """Of which so much is left to the features of a tile, however large the images are."""
 
 LEAST_TILE = 32
@@ -34,7 +34,7 @@ def plan_tile(model: SuperResolver, grid: Grid, device: torch.device = torch.dev
     height, width = grid.rows.size_in, grid.columns.size_in
     if model.receptive_field is None or model.parameter_count == 0:
         return max(height, width)
-    images = 4 * (3 * height * width + grid.rows.size_out * grid.columns.size_out)
+    images = 4 * (4 * height * width + grid.rows.size_out * grid.columns.size_out)
     budget = min(max(LEAST_BYTES, SLICE_BYTES - images), free_memory(device) // 4)
     side = int((budget / BYTES_PER_PIXEL) ** 0.5)
     if height * width <= side * side:
