@@ -10,11 +10,12 @@ import pytest
 import torch
 
 from mesr import inference
+from mesr.computed import ComputedSlices, consistency
 from mesr.device import computing, convolutions, named, use_bf16
 from mesr.errors import InputError, UsageError
 from mesr.geometry import Geometry
 from mesr.grid import Grid, Target
-from mesr.inference import PROBE, ComputedSlices, Options, Upscaler, consistency, upscale_volume
+from mesr.inference import PROBE, Options, Upscaler, upscale_volume
 from mesr.intensity import HU_WINDOW, missing
 from mesr.kernels import winograd
 from mesr.memory import LEAST_TILE, plan_tile

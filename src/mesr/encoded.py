@@ -17,9 +17,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from .computed import padded_again
 from .device import computing, resolve_device
 from .grid import Axis, Grid, round_half_up
-from .inference import Options, arithmetic, padded_again
+from .inference import Options, arithmetic
 from .intensity import Window, missing
 from .limits import MAX_PREPARED_FEATURES, MAX_SCALE
 from .memory import plan_tile

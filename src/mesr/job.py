@@ -17,11 +17,12 @@ from typing import Literal
 
 from . import beside, io
 from .ahead import Ahead, Watched
+from .computed import ComputedSlices
 from .errors import InternalError, MesrError, OutputError, bare
 from .files import counted
 from .geometry import Geometry
 from .grid import Target
-from .inference import ComputedSlices, Options
+from .inference import Options
 from .io import Found, Item, Refused
 from .models import weights
 from .upscaling import Loader, apply
