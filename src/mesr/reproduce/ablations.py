@@ -1,4 +1,7 @@
-"""Which choice gave what: one thing changed at a time on 16 blocks, all else as in the first row of each group."""
+"""Which choice gave what: one thing changed at a time on 16 blocks, all else as in the first row of each group.
+
+The base and whatever else Table 2 has is trained once, for both.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +14,7 @@ from .systems import SYSTEMS
 from .trainings import COMPOUND, Setting, Training, lasting, on_one_site, training, tuned
 
 HEAD = "Meta head against a pixel shuffle for each scale"
-NETWORK = "Coordinates, skip, first convolution"
+NETWORK = "Coordinates, skip, first convolution, and what comes after"
 LOSS = "Loss, fine-tuned from the base"
 DATA = "Training data and strategy"
 DEPTH = "Depth"
@@ -21,6 +24,8 @@ NETWORKS: dict[str, tuple[str, dict[str, Any]]] = {
     "corner": ("corner-aligned, Eq. (5)", {"coordinates": "corner"}),
     "no-skip": ("no bicubic skip", {"skip": "none"}),
     "plain-stem": ("plain first convolution", {"stem": "plain"}),
+    "corrected": ("four corrections of the whole", {"corrections": 4}),
+    "two-orientations": ("mean of two orientations", {"orientations": 2}),
 }
 LOSSES: dict[str, tuple[str, tuple[str, ...]]] = {
     "l1": ("L1 for as many steps more", ("l1",)),
@@ -38,11 +43,16 @@ def ablations(setting: Setting) -> list[Row]:
             "ablations", group, title, SYSTEMS["mesr-lite"].name, *trainings, scales=setting.budget.scales
         )
 
-    base = _base(setting)
+    base = training(SYSTEMS["mesr-lite"], "equal", setting)
+    shuffled = SYSTEMS["edsr-16x64"]
     spec = base.config.model.args
     rows = [
         row(HEAD, "meta head", base),
-        row(HEAD, "pixel shuffle, three networks", *_shuffled(setting)),
+        row(
+            HEAD,
+            "pixel shuffle, three networks",
+            *(training(shuffled, "equal", setting, scale) for scale in shuffled.scales),
+        ),
         row(NETWORK, "base: offsets from the nearest pixel, skip, differences", base),
     ]
     for name, (title, changes) in NETWORKS.items():
@@ -60,20 +70,8 @@ def ablations(setting: Setting) -> list[Row]:
         row(DATA, "any scale in (1, 4], two in a quarter of the batches", continuous),
         row(DATA, "half the steps at ×2 alone, then six scales", _in_two_parts(base)),
         row(DEPTH, "base: as mesr-lite", base),
-        row(DEPTH, "as mesr", _varied(base, "deep", SYSTEMS["mesr"].spec("equal", setting.budget))),
+        row(DEPTH, "as mesr", training(SYSTEMS["mesr"], "equal", setting)),
     ]
-
-
-def _base(setting: Setting) -> Training:
-    config = training(SYSTEMS["mesr-lite"], "equal", setting).config
-    return Training(lasting(config, setting.budget.ablation, f"{setting.budget.name}-ablation"))
-
-
-def _shuffled(setting: Setting) -> list[Training]:
-    """The body of as many blocks with a network for each whole scale."""
-    system = SYSTEMS["edsr-16x64"]
-    found = [training(system, "equal", setting, scale).config for scale in system.scales]
-    return [Training(lasting(one, setting.budget.ablation, f"{one.name}-ablation")) for one in found]
 
 
 def _varied(

@@ -18,9 +18,8 @@ class Budget:
         name: leads the name of every network trained under it, and so marks its rows everywhere.
         tiny: networks of a few thousand parameters, which only show that everything runs.
         published: whether networks are also trained as published, at their published sizes.
-        steps: of a training from the beginning on equal terms.
+        steps: of a training from the beginning.
         tuning: of a fine-tuning with the compound loss.
-        ablation: of a training of the ablations.
         patch, batch: low-resolution pixels along a patch's side, and patches a step.
         slices: measured at most a site; 0 for all.
         split: which scans are measured. A smoke run proves nothing and so never looks at the test set.
@@ -35,7 +34,6 @@ class Budget:
     published: bool
     steps: int
     tuning: int
-    ablation: int
     patch: int
     batch: int
     slices: int
@@ -58,7 +56,6 @@ SMOKE = Budget(
     published=False,
     steps=200,
     tuning=200,
-    ablation=200,
     patch=12,
     batch=2,
     slices=1,
@@ -72,9 +69,8 @@ CPU = replace(
     SMOKE,
     name="cpu",
     tiny=False,
-    steps=3000,
-    tuning=1000,
-    ablation=5000,
+    steps=1000,
+    tuning=400,
     patch=48,
     batch=8,
     slices=0,
@@ -90,7 +86,6 @@ GPU = replace(
     published=True,
     steps=40_000,
     tuning=10_000,
-    ablation=20_000,
     batch=16,
     critic_steps=5,
     critic_features=64,

@@ -111,7 +111,7 @@ def _warnings(setting: Setting) -> list[str]:
 def _protocol(setting: Setting) -> str:
     budget = setting.budget
     lines = [
-        ["steps on equal terms; fine-tuning; ablations", f"{budget.steps:,}; {budget.tuning:,}; {budget.ablation:,}"],
+        ["steps of a training; of a fine-tuning", f"{budget.steps:,}; {budget.tuning:,}"],
         ["patch, low-resolution pixels; batch", f"{budget.patch}; {budget.batch}"],
         ["losses of a fine-tuning", ", ".join(f"{name} {weight:g}" for name, weight in COMPOUND.items())],
         ["perceptual term", f"{Path(setting.vgg).name}, depths {', '.join(map(str, budget.depths))}"],

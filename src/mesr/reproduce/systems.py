@@ -95,8 +95,8 @@ SYSTEMS: dict[str, System] = {
             "srgan", "SRGAN", "srresnet", "fixed", {}, {}, {"blocks": 3, "features": 16}, (2,), "srresnet", "SRGAN"
         ),
         System(
-            "edsr", "EDSR", "edsr", "fixed", {}, {"blocks": 32, "features": 88}, {"blocks": 4, "features": 20},
-            (2,), column="EDSR", sizes={"published": "32 × 256", "equal": "32 × 88 for 32 × 256"},
+            "edsr", "EDSR", "edsr", "fixed", {}, {"blocks": 32, "features": 96}, {"blocks": 4, "features": 20},
+            (2,), column="EDSR", sizes={"published": "32 × 256", "equal": "32 × 96 for 32 × 256"},
         ),
         System(
             "edsr-16x64", "EDSR 16 × 64", "edsr", "fixed", _LITE, _LITE, {"blocks": 3, "features": 16}, (2, 3, 4)
