@@ -235,6 +235,7 @@ def used_codes() -> tuple[dict[str, set[str]], set[str]]:
     }
     raised: dict[str, set[str]] = defaultdict(set)
     raised["missing-extra"], raised["internal"] = {"MissingExtra"}, {"InternalError"}
+    raised["memory"] = {"OutOfMemory"}
     noted: set[str] = set()
     for file in (ROOT / "src").rglob("*.py"):
         for call in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):

@@ -15,6 +15,7 @@ from mesr.grid import Grid, Target
 from mesr.inference import Options, upscale_volume
 from mesr.intensity import HU_WINDOW
 from mesr.models import SuperResolver, build
+from mesr.models.contract import Encoded
 from mesr.models.weights import Card, load
 from mesr.volume import ArraySlices, Slice, Volume
 
@@ -98,6 +99,53 @@ def test_the_features_are_computed_once(monkeypatch: pytest.MonkeyPatch) -> None
     for scale in ("2", "2.37", "3"):
         encoded.exact(_grid(scale), PART)
     assert encoded.bytes == 4 * 60 * 52 * (1 + 8 + 16 + 1)
+
+
+def _starved_beyond(monkeypatch: pytest.MonkeyPatch, model: SuperResolver, name: str, most: int) -> list[int]:
+    """Let a method of a model run out of memory on more than `most` rows of input or result; the rows of each call."""
+    asked: list[int] = []
+    method = getattr(model, name)
+
+    def starved(seen: torch.Tensor | Encoded, *grid: Grid) -> object:
+        asked.append(grid[0].rows.size_out if grid else seen.shape[2])
+        if asked[-1] > most:
+            raise torch.OutOfMemoryError("out of memory")
+        return method(seen, *grid)
+
+    monkeypatch.setattr(model, name, starved)
+    return asked
+
+
+@pytest.mark.parametrize(("name", "first", "most"), [("encode", 60, 40), ("decode", 44, 15)])
+def test_what_does_not_fit_is_done_in_smaller_parts(
+    monkeypatch: pytest.MonkeyPatch, name: str, first: int, most: int
+) -> None:
+    wanted = _encoded(_network()).exact(_grid("2.5"), PART).values
+    monkeypatch.setattr("mesr.memory.LEAST_TILE", 8)
+    model = _network()
+    asked = _starved_beyond(monkeypatch, model, name, most)
+    found = _encoded(model).exact(_grid("2.5"), PART).values
+    assert asked[0] == first
+    assert min(asked) <= most
+    np.testing.assert_allclose(found, wanted, atol=0.01)
+
+
+@pytest.mark.parametrize("name", ["encode", "decode"])
+def test_what_fits_nowhere_is_out_of_memory(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    model = _network()
+    _starved_beyond(monkeypatch, model, name, 0)
+    with pytest.raises(MemoryError):
+        _encoded(model).exact(_grid("2.5"), PART)
+
+
+def test_features_do_without_what_is_kept_beside_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = _network()
+
+    def starved(_: Encoded) -> Encoded:
+        raise torch.OutOfMemoryError("out of memory")
+
+    monkeypatch.setattr(model, "prepared", starved)
+    assert _encoded(model).bytes == 4 * 60 * 52 * (1 + 8)
 
 
 def test_what_is_kept_beside_the_features_changes_no_pixel(monkeypatch: pytest.MonkeyPatch) -> None:

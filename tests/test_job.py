@@ -433,10 +433,11 @@ def test_a_result_beside_its_source_keeps_its_series_number_when_made_again(tmp_
     assert numbers == [1003, 1003, 1003]
 
 
-@pytest.mark.parametrize(("slices", "told"), [(job.LONG_STUDY - 1, 0), (job.LONG_STUDY, 1)])
+@pytest.mark.parametrize(("slices", "told"), [(5, 0), (6, 1)])
 def test_a_long_study_is_said_to_take_so_long_before_it_begins(
-    tmp_path: Path, slices: int, told: int
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, slices: int, told: int
 ) -> None:
+    monkeypatch.setattr(job, "LONG_STUDY", 6 * 12 * 10)
     dicom_series(tmp_path / "in", size=(slices, 12, 10))
     events: list[object] = []
     fates = job.run_all(

@@ -8,10 +8,11 @@ kernels, and few strided convolutions that read the features) and on the exact g
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from fractions import Fraction
-from typing import NamedTuple
+from functools import partial
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 import torch
@@ -23,12 +24,14 @@ from .grid import Axis, Grid, round_half_up
 from .inference import Options, arithmetic
 from .intensity import Window, missing
 from .limits import MAX_PREPARED_FEATURES, MAX_SCALE
-from .memory import plan_tile
+from .memory import plan_tile, ran_out, smaller
 from .models import SuperResolver
 from .models.contract import Encoded
 from .resample import fill_padding, resize, support
 from .tiling import Tile, tile, tiles
 from .volume import FloatImage, Slice, Unit
+
+Result = TypeVar("Result")
 
 
 class Region(NamedTuple):
@@ -53,6 +56,13 @@ class Region(NamedTuple):
         """
         return cls(*_covered(grid.rows, top, bottom), *_covered(grid.columns, left, right))
 
+    def halves(self) -> tuple[Region, Region] | None:
+        """The upper and the lower half; None of a single row."""
+        middle = (self.top + self.bottom) // 2
+        if middle == self.top:
+            return None
+        return self._replace(bottom=middle), self._replace(top=middle)
+
 
 class EncodedSlice:
     """A slice whose features are kept.
@@ -63,6 +73,11 @@ class EncodedSlice:
         window: intensity map to the model's range.
         unit: of the slice.
         options: how to compute, as for whole slices.
+
+    Where memory runs out, smaller tiles are encoded and smaller parts decoded.
+
+    Raises:
+        MemoryError: there is not enough for the smallest of them either; so do the methods that decode.
     """
 
     def __init__(
@@ -75,7 +90,7 @@ class EncodedSlice:
     ) -> None:
         self._device = resolve_device(options.device)
         self._dtype = arithmetic(model, options.precision, self._device)
-        self._model = model.to(self._device)
+        self._model = model
         self._window = window
         self._values = one.values
         self._padding = missing(one.values, one.padding, unit)
@@ -86,7 +101,7 @@ class EncodedSlice:
             quick = self._device.type == "cpu" and self._dtype is torch.float32
             features = self._encoded.features
             if quick and features is not None and features.numel() <= MAX_PREPARED_FEATURES:
-                self._encoded = model.prepared(self._encoded)
+                self._encoded = _fitting(lambda: model.prepared(self._encoded)) or self._encoded
         self._finished: tuple[Grid, Tensor] | None = None
 
     @property
@@ -128,10 +143,20 @@ class EncodedSlice:
 
     def _encode(self, lr: Tensor, options: Options) -> Encoded:
         """In tiles where a whole slice would not fit the memory there is; the features are the same."""
+        plane = Grid.plane(*map(Axis.identity, lr.shape[2:]))
+        size: int | None = options.tile or plan_tile(self._model, plane, self._device)
+        while size is not None:
+            size = min(size, max(lr.shape[2:]))
+            found = _fitting(partial(self._encoded_in, lr, plane, size))
+            if found is not None:
+                return found
+            size = None if self._model.receptive_field is None else smaller(size)
+        raise MemoryError("the smallest tile does not fit")
+
+    def _encoded_in(self, lr: Tensor, plane: Grid, size: int) -> Encoded:
+        """In tiles of a size."""
         height, width = lr.shape[2:]
         halo = self._model.receptive_field
-        plane = Grid.plane(Axis.identity(height), Axis.identity(width))
-        size = options.tile or plan_tile(self._model, plane, self._device)
         if halo is None or size >= max(height, width):
             return self._model.encode(lr)
         features: Tensor | None = None
@@ -151,7 +176,15 @@ class EncodedSlice:
         return Encoded(lr, features)
 
     def _decode(self, grid: Grid, region: Region) -> Tensor:
-        """(1, 1, rows, columns) float32 of a region."""
+        """(1, 1, rows, columns) float32 of a region, one half after the other where memory runs out."""
+        found = _fitting(partial(self._decoded, grid, region))
+        if found is not None:
+            return found
+        if self._model.receptive_field is None or (halves := region.halves()) is None:
+            raise MemoryError("the smallest part does not fit")
+        return torch.cat([self._decode(grid, half) for half in halves], dim=-2)
+
+    def _decoded(self, grid: Grid, region: Region) -> Tensor:
         if self._model.receptive_field is None:
             return _cut_tensor(self._model.decode(self._encoded, grid).float(), region)
         rows, columns = _seen(grid, region, self._model.receptive_field)
@@ -170,8 +203,19 @@ class EncodedSlice:
 
     @contextmanager
     def _computing(self) -> Iterator[None]:
+        self._model.to(self._device)  # Where another slice that shares it may have taken it from.
         with torch.inference_mode(), computing(self._device, self._dtype):
             yield
+
+
+def _fitting(compute: Callable[[], Result]) -> Result | None:
+    """What is computed; None where memory ran out. What did not fit is let go of before this returns."""
+    try:
+        return compute()
+    except (MemoryError, RuntimeError) as error:
+        if not ran_out(error):
+            raise
+    return None
 
 
 def nearby(grid: Grid, finest: float = MAX_SCALE) -> Grid:

@@ -13,6 +13,7 @@ exception is a bug of ours. The path is kept apart because only the command line
     ├── OutputError        the result cannot be written there           exit 3 (4)
     ├── WeightsError       a weights file is missing, damaged or of another format   exit 2
     ├── MissingExtra       an optional package is not installed         exit 2
+    ├── OutOfMemory        the smallest part of a slice does not fit    exit 3 (4)
     └── InternalError      a bug of ours                                exit 1
 """
 
@@ -117,6 +118,16 @@ class MissingExtra(MesrError):
 
     def __reduce__(self) -> tuple[object, ...]:
         return (type(self), self._arguments)
+
+
+class OutOfMemory(MesrError):
+    """Not even the smallest part of a slice fits the memory."""
+
+    def __init__(self) -> None:
+        super().__init__("memory", "There was not enough memory.", "Close other programs, or ask for less.")
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return (type(self), ())
 
 
 class InternalError(MesrError):

@@ -22,7 +22,7 @@ from .device import Precision, computing, convolutions, named, resolve_device
 from .errors import UsageError
 from .grid import Axis, Grid, Target
 from .intensity import Window, window_for
-from .memory import LEAST_TILE, plan_tile, ran_out
+from .memory import plan_tile, ran_out, smaller
 from .models import SuperResolver
 from .models.contract import Encoded
 from .models.weights import Card
@@ -90,7 +90,6 @@ class Upscaler:
         self._sparing = False
         self.halo = model.receptive_field
         self.tile = options.tile or plan_tile(model, grid, self.device)
-        self._log_plan("planned")
 
     @property
     def precision(self) -> str:
@@ -151,8 +150,8 @@ class Upscaler:
         if recorded is not None:
             return True
         self.tile = min(self.tile, max(self.grid.rows.size_in, self.grid.columns.size_in))
-        if self.halo is not None and self.tile >= 2 * LEAST_TILE:
-            self.tile //= 2
+        if self.halo is not None and (half := smaller(self.tile)) is not None:
+            self.tile = half
         elif self.device.type != "cpu":
             self.device = torch.device("cpu")
             if self.dtype is torch.float16:  # Which processors have no fast form for.
@@ -160,10 +159,11 @@ class Upscaler:
             self.tile = plan_tile(self.model, self.grid)
         else:
             return False
-        self._log_plan("memory ran out, now")
+        self.log_plan("memory ran out, now")
         return True
 
-    def _log_plan(self, began: str) -> None:
+    def log_plan(self, began: str) -> None:
+        """Say what is computed where, and in which tiles."""
         _LOG.info(
             "%s: %s on %s, tiles of %d pixels and a halo of %s",
             began, self.precision, self.device, self.tile, "the whole" if self.halo is None else self.halo,
@@ -235,6 +235,7 @@ def upscale_volume(
     check_scale(model, card, grid)
     window = window_for(volume)
     upscaler = Upscaler(model, grid, window, options)
+    upscaler.log_plan("planned")
     derivation = Derivation(
         model=card.name,
         weights_id=card.weights_id,

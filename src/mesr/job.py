@@ -18,7 +18,7 @@ from typing import Literal
 from . import beside, io
 from .ahead import Ahead, Watched
 from .computed import ComputedSlices
-from .errors import InternalError, MesrError, OutputError, bare
+from .errors import InternalError, MesrError, OutOfMemory, OutputError, bare
 from .files import counted
 from .geometry import Geometry
 from .grid import Target
@@ -31,12 +31,12 @@ from .volume import Derivation, Note, Unit
 Status = Literal["done", "refused", "failed"]
 LARGE_SLICE = 64 << 20
 """Bytes of a computed slice (4096 squared) beyond which none is computed ahead of its writing."""
-LONG_STUDY = 16
-"""Slices from which on it is said beforehand how long a study will take."""
+LONG_STUDY = 1 << 20
+"""Input pixels, four slices of 512², from which on it is found out beforehand how long a study will take."""
 OnSlice = Callable[[int, int], None]
 """Called with the slices done and their number."""
 OnPlan = Callable[[float], None]
-"""Called before the first slice of a long study with about how many seconds it will take."""
+"""Called before the first slice of a study that is not small, with about how many seconds it will take."""
 
 
 @dataclass(frozen=True)
@@ -231,8 +231,7 @@ def run(
     except MesrError as error:
         outcome = replace(outcome, error=bare(error))
     except MemoryError:
-        memory = MesrError("memory", "There was not enough memory.", "Close other programs, or ask for less.")
-        outcome = replace(outcome, error=memory)
+        outcome = replace(outcome, error=OutOfMemory())
     except Exception as bug:
         outcome = replace(outcome, status="failed", error=bare(InternalError(bug)))
     return replace(outcome, seconds=outcome.seconds | {"total": time.perf_counter() - began})
@@ -286,7 +285,7 @@ def _done(
         )
         if (
             on_plan is not None
-            and len(volume.slices) >= LONG_STUDY
+            and math.prod(volume.geometry.size) >= LONG_STUDY
             and isinstance(result.slices, ComputedSlices)
         ):
             on_plan(result.slices.estimate())

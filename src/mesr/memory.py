@@ -42,6 +42,11 @@ def plan_tile(model: SuperResolver, grid: Grid, device: torch.device = torch.dev
     return max(2 * LEAST_TILE, side - 2 * model.receptive_field)
 
 
+def smaller(tile: int) -> int | None:
+    """The tile to try after one that did not fit: half of it; None where that would be too small."""
+    return tile // 2 if tile >= 2 * LEAST_TILE else None
+
+
 def free_memory(device: torch.device = torch.device("cpu"), root: Path = Path("/")) -> int:  # noqa: B008
     """Bytes this process may still take on a device: of the machine, or of its container where that is less.
 

@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from pydicom import dcmread
 from scans import dicom_series
 from starlette.testclient import TestClient
@@ -27,6 +28,7 @@ from mesr.grid import Target
 from mesr.inference import Options
 from mesr.job import Settings
 from mesr.limits import MAX_STUDIES
+from mesr.models.mesr import Mesr
 from mesr.volume import ArraySlices
 from mesr.web import jobs
 from mesr.web.app import Service, create_app
@@ -437,6 +439,28 @@ def test_features_are_kept_within_their_bytes(scan: Any, weights: Path) -> None:
     assert not live._encoded
     live.close()
     desk.close()
+
+
+def test_what_does_not_fit_the_memory_makes_room_first_and_then_is_refused(
+    page: Page, scan: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shown = f"/api/studies/{page.upload(scan.paths)['id']}/series/0/slices"
+    asked = {"scale": "2", "model": "tiny-1", "top": 0, "bottom": 32, "left": 0, "right": 40}
+    page.frame(f"{shown}/0/result", **asked)
+    fits, left = Mesr.encode, [2]
+
+    def starved(model: Mesr, lr: torch.Tensor) -> Any:
+        if left:
+            left.pop()
+            raise torch.OutOfMemoryError("out of memory")
+        return fits(model, lr)
+
+    monkeypatch.setattr("mesr.memory.LEAST_TILE", 32)
+    monkeypatch.setattr(Mesr, "encode", starved)
+    page.frame(f"{shown}/1/result", **asked)
+    assert not left
+    left[:] = [0] * 99
+    assert page.refused("GET", f"{shown}/2/result", params=asked) == (422, "memory")
 
 
 def test_no_log_tells_of_the_patient(page: Page, scan: Any, caplog: pytest.LogCaptureFixture) -> None:

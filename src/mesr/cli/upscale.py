@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 Modalities = Literal["ct", "mr"]
 Precisions = Literal["auto", "float32", "bf16"]
+WORTH_SAYING = 20
+"""Seconds from which on it is said beforehand how long a study will take."""
 
 
 @door
@@ -203,12 +205,14 @@ def describe(outcome: Outcome) -> None:
 
 def announce(seconds: float) -> None:
     """How long the study at hand will take, where that is worth saying."""
-    if seconds >= 90:
+    if seconds >= WORTH_SAYING:
         err.print(f"This will take about {duration(seconds)}.")
 
 
 def duration(seconds: float) -> str:
-    """Minutes, or hours and minutes, rounded to what an estimate is worth."""
+    """Seconds, minutes, or hours and minutes, rounded to what an estimate is worth."""
+    if seconds < 90:
+        return f"{round(seconds / 10) * 10} s"
     minutes = round(seconds / 60)
     return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60 // 10 * 10} min"
 

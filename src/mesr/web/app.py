@@ -20,7 +20,7 @@ from fastapi.staticfiles import StaticFiles
 from pydantic import BaseModel, ConfigDict, Field
 
 from .. import __version__, limits
-from ..errors import InternalError, MesrError, TooLarge, UsageError
+from ..errors import InternalError, MesrError, OutOfMemory, TooLarge, UsageError
 from ..grid import Target
 from ..inference import Options
 from ..job import Settings
@@ -142,6 +142,11 @@ def create_app(service: Service = Service()) -> Guard:
 
     @app.exception_handler(MesrError)
     async def expected(_: Request, error: MesrError) -> Response:
+        return JSONResponse(body_of(error), status_of(error))
+
+    @app.exception_handler(MemoryError)
+    async def too_much(_: Request, __: MemoryError) -> Response:
+        error = OutOfMemory()
         return JSONResponse(body_of(error), status_of(error))
 
     @app.exception_handler(Exception)

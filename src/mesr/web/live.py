@@ -17,6 +17,7 @@ from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
+from ..device import resolve_device
 from ..encoded import EncodedSlice, Region, nearby
 from ..errors import TooLarge
 from ..grid import Grid, Target
@@ -209,12 +210,30 @@ class Live:
         if key not in self._encoded:
             _, one = self._slice(place)
             _check_size(one.values.shape)
-            window = self._window(place, volume)
-            self._encoded[key] = EncodedSlice(self._model(name)[0], one, window, volume.unit, self._options)
+            self._encoded[key] = self._fitting(
+                self._model(name)[0], one, self._window(place, volume), volume.unit
+            )
         self._encoded.move_to_end(key)
         while len(self._encoded) > 1 and self._held() > self._most_bytes:
             self._encoded.popitem(last=False)
         return self._encoded[key]
+
+    def _fitting(self, model: SuperResolver, one: Slice, window: Window, unit: Unit) -> EncodedSlice:
+        """The slice's features; where memory runs out without those of the others, at last on the processor.
+
+        Raises:
+            MemoryError: they do not fit there either.
+        """
+        try:
+            return EncodedSlice(model, one, window, unit, self._options)
+        except MemoryError:
+            self._encoded.clear()
+        try:
+            return EncodedSlice(model, one, window, unit, self._options)
+        except MemoryError:
+            if resolve_device(self._options.device).type == "cpu":
+                raise
+        return EncodedSlice(model, one, window, unit, replace(self._options, device="cpu"))
 
     def _window(self, place: Place, volume: Volume) -> Window:
         """The volume's intensity map, for which many slices may have to be read; found once."""
