@@ -30,7 +30,7 @@ from .recorded import Recorded, records
 from .tiling import Tile, tiles
 from .volume import INVENTED, Derivation, FloatImage, Volume
 
-REVISION = 5
+REVISION = 6
 """Raised whenever the same inputs give other pixels (`Derivation.revision`)."""
 
 TOGETHER = {"cpu": 1 << 16, "cuda": 1 << 18}

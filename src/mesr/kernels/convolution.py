@@ -1,4 +1,4 @@
-"""The one 3×3 convolution of every body: Winograd's form where it serves, else PyTorch's."""
+"""The one 3×3 convolution of every body: Winograd's form or oneDNN's fused one where they serve, else PyTorch's."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from . import winograd
+from . import fused, winograd
 
 
 def conv3x3(
@@ -21,13 +21,15 @@ def conv3x3(
         add: (N, K, H, W); not together with `relu`.
 
     Returns:
-        (N, K, H, W); within about 1e-5 of its largest value whichever form computed it.
+        (N, K, H, W); within about 1e-5 of its largest value whichever form computed it, or 1e-2 in bfloat16.
     """
     if winograd.suits(x, weight):
         if bias is None:
             return winograd.convolve(x, weight, add, relu)
         y = winograd.convolve(x, weight, add) + bias.view(-1, 1, 1)
         return torch.relu_(y) if relu else y
+    if fused.suits(x, weight):
+        return fused.convolve(x, weight, bias, add, relu)
     y = F.conv2d(x, weight, bias, padding=1)
     if relu:
         return torch.relu_(y)

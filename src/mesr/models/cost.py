@@ -44,7 +44,7 @@ def cost(spec: Spec, scale: int | str | Fraction = 2) -> Cost:
     """
     model = blueprint(spec).to_empty(device="cpu").eval()
     axis = Axis.scaled(_COUNTED, Fraction(scale))
-    # Under autocast every convolution is PyTorch's own, which the counter sees.
-    with torch.no_grad(), torch.autocast("cpu", torch.bfloat16), FlopCounterMode(display=False) as counter:
+    # In float16, which none of `kernels` takes, every convolution is PyTorch's own, which the counter sees.
+    with torch.no_grad(), torch.autocast("cpu", torch.float16), FlopCounterMode(display=False) as counter:
         model(torch.zeros(1, 1, _COUNTED, _COUNTED), Grid.plane(axis, axis))
     return Cost(model.parameter_count, counter.get_total_flops() / 2 / _COUNTED**2)
