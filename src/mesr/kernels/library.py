@@ -117,4 +117,6 @@ def _declared(loaded: ctypes.CDLL) -> ctypes.CDLL:
     loaded.winograd_gradient.argtypes = [pointer] * 6 + [number] * 6
     loaded.head_products.argtypes = products
     loaded.head_products.restype = None
+    loaded.head_interleave.argtypes = [pointer] * 4 + [stride] + [number] * 3
+    loaded.head_interleave.restype = None
     return loaded

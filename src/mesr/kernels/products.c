@@ -1,4 +1,10 @@
-/* The last step of the meta-upscale head's reassociated form, float32: for every output pixel the product of its
+/* The last steps of the meta-upscale head, float32.
+ *
+ * Of the polyphase form: every output pixel's place among the images of the phases.
+ *
+ *     y[q][p] = maps[rows[q] + columns[p]]
+ *
+ * Of the reassociated form: for every output pixel the product of its
  * hidden vector, which is made on the way and never stored, with what the features of its source pixel answer.
  *
  *     y[q][p] = constant[i][j] + Σ_k max(0, first[q][k] + second[p][k]) · vector[i][j][k],  i = rows[q], j = columns[p]
@@ -48,4 +54,14 @@ void head_products(const float *vectors, long stride_vectors, const float *const
             y[q * stride_y + p] = total;
         }
     }
+}
+
+/* maps, any; rows (height_out) and columns (width_out), in floats; y (height_out, width_out), a row stride_y apart. */
+void head_interleave(const float *maps, const long *rows, const long *columns, float *y, long stride_y, int height_out,
+                     int width_out, int threads)
+{
+#pragma omp parallel for num_threads(threads) schedule(static)
+    for (int q = 0; q < height_out; q++)
+        for (int p = 0; p < width_out; p++)
+            y[q * stride_y + p] = maps[rows[q] + columns[p]];
 }

@@ -1,4 +1,4 @@
-"""The last step of the head's reassociated form as one loop: `products.c` on tensors."""
+"""The last step of the head's forms, each as one loop: `products.c` on tensors."""
 
 from __future__ import annotations
 
@@ -61,3 +61,21 @@ def multiply(
         first.data_ptr(), second.data_ptr(), rows.ctypes.data, columns.ctypes.data,
         into.data_ptr(), into.stride(0), len(rows), len(columns), hidden, torch.get_num_threads(),
     )  # fmt: skip
+
+
+def interleave(maps: Tensor, rows: Indices, columns: Indices, into: Tensor) -> None:
+    """into[n, q, p] = maps[n] at rows[q] + columns[p], counted in elements; for float32 on a processor with the kernels.
+
+    Args:
+        maps: (N, …), each n dense.
+        rows, columns: (A,) and (B,).
+        into: (N, A, B), filled.
+    """
+    rows, columns = np.ascontiguousarray(rows), np.ascontiguousarray(columns)
+    assert maps.dtype is into.dtype is torch.float32
+    assert into.stride(2) == 1
+    for one, image in zip(maps, into, strict=True):
+        functions().head_interleave(
+            one.data_ptr(), rows.ctypes.data, columns.ctypes.data, image.data_ptr(), image.stride(0),
+            len(rows), len(columns), torch.get_num_threads(),
+        )  # fmt: skip

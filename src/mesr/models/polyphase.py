@@ -19,6 +19,7 @@ from torch import Tensor
 from ..grid import Axis, Sources
 from ..kernels import winograd
 from ..kernels.convolution import conv3x3
+from ..kernels.products import interleave
 
 Offsets = npt.NDArray[np.float64]
 KernelsOf = Callable[[Offsets, Offsets], Tensor]
@@ -80,20 +81,27 @@ def polyphase(
     everywhere = made <= WASTE * phases and winograd.suits(
         features, features.new_empty(LANES, features.shape[1], 3, 3)
     )
-    images = (_everywhere if everywhere else _strided)(kernels_of, features, rows, columns, down, across)
-    for into_rows, into_columns, image in images:
-        place = result[:, 0, into_rows, into_columns]
-        place.copy_(image[:, : place.shape[1], : place.shape[2]])
+    if everywhere:
+        _everywhere(kernels_of, features, rows, columns, down, across, result[:, 0])
+        return result
+    for into_rows, into_columns, image in _strided(kernels_of, features, rows, columns, down, across):
+        result[:, 0, into_rows, into_columns] = image
     return result
 
 
 def _everywhere(
-    kernels_of: KernelsOf, features: Tensor, rows: Axis, columns: Axis, down: Sources, across: Sources
-) -> Iterator[tuple[slice, slice, Tensor]]:
-    """Every phase's kernel at every input pixel, by Winograd's form, of which each phase takes its own pixels.
+    kernels_of: KernelsOf,
+    features: Tensor,
+    rows: Axis,
+    columns: Axis,
+    down: Sources,
+    across: Sources,
+    into: Tensor,
+) -> None:
+    """Every phase's kernel at every input pixel, by Winograd's form, of which each output takes its own.
 
-    Yields:
-        The output rows and columns of a phase, and its image (N, h, w), which may have a row or column too many.
+    Args:
+        into: (N, H', W'), filled.
     """
     horizontal = runs(columns, across)
     for a in runs(rows, down):
@@ -105,11 +113,11 @@ def _everywhere(
             top, bottom = _span(down, a, features.shape[2])
             left, right = _span(across, b, features.shape[3])
             maps = conv3x3(features[..., top:bottom, left:right], filled)
-            for n, (q, p) in enumerate(product(first.tolist(), second.tolist())):
-                taken = maps[
-                    :, n, int(down.pixel[q]) - top :: a.stride, int(across.pixel[p]) - left :: b.stride
-                ]
-                yield slice(q, a.stop, a.phases), slice(p, b.stop, b.phases), taken
+            pixels = maps.permute(0, 2, 3, 1).contiguous()
+            q, p = np.arange(a.start, a.stop), np.arange(b.start, b.stop)
+            to_row = (down.pixel[q] - top) * pixels.stride(1) + (q - a.start) % a.phases * b.phases
+            to_column = (across.pixel[p] - left) * pixels.stride(2) + (p - b.start) % b.phases
+            interleave(pixels, to_row, to_column, into[:, a.start : a.stop, b.start : b.stop])
 
 
 def _span(found: Sources, run: Run, size: int) -> tuple[int, int]:
@@ -121,7 +129,11 @@ def _span(found: Sources, run: Run, size: int) -> tuple[int, int]:
 def _strided(
     kernels_of: KernelsOf, features: Tensor, rows: Axis, columns: Axis, down: Sources, across: Sources
 ) -> Iterator[tuple[slice, slice, Tensor]]:
-    """The phases that share their source pixels together, by one strided convolution; yields as `_everywhere`."""
+    """The phases that share their source pixels together, by one strided convolution.
+
+    Yields:
+        The output rows and columns of a phase, and its image (N, h, w).
+    """
     padded = F.pad(features, (1, 1, 1, 1))
     horizontal = _phase_groups(runs(columns, across), across)
     for a in _phase_groups(runs(rows, down), down):
