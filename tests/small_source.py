@@ -12,7 +12,9 @@ from mesr.reproduce.budgets import BUDGETS, Budget
 from mesr.reproduce.sources import Source
 from mesr.testset import EvaluationSpec, MeasuredScan
 
-BRIEF: Budget = replace(BUDGETS["smoke"], steps=4, tuning=4, patch=8, batch=1, scales=("2", "2.5"), slices=1)
+BRIEF: Budget = replace(
+    BUDGETS["smoke"], steps=4, tuning=4, patch=8, tuning_patch=8, batch=1, scales=("2", "2.5"), slices=1
+)
 EVERY = [0, 1 << 30]
 
 

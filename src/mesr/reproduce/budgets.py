@@ -21,6 +21,7 @@ class Budget:
         steps: of a training from the beginning.
         tuning: of a fine-tuning with the compound loss.
         patch, batch: low-resolution pixels along a patch's side, and patches a step.
+        tuning_patch: `patch` of a fine-tuning, whose VGG and critic work at the resolution of the result.
         slices: measured at most a site; 0 for all.
         split: which scans are measured. A smoke run proves nothing and so never looks at the test set.
         scales: measured for whatever has more than one.
@@ -35,6 +36,7 @@ class Budget:
     steps: int
     tuning: int
     patch: int
+    tuning_patch: int
     batch: int
     slices: int
     split: Literal["val", "test"]
@@ -57,6 +59,7 @@ SMOKE = Budget(
     steps=200,
     tuning=200,
     patch=12,
+    tuning_patch=12,
     batch=2,
     slices=1,
     split="val",
@@ -72,6 +75,7 @@ CPU = replace(
     steps=1000,
     tuning=400,
     patch=48,
+    tuning_patch=24,
     batch=8,
     slices=0,
     split="test",
@@ -86,6 +90,7 @@ GPU = replace(
     published=True,
     steps=40_000,
     tuning=10_000,
+    tuning_patch=48,
     batch=16,
     critic_steps=5,
     critic_features=64,

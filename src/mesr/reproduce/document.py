@@ -112,7 +112,7 @@ def _protocol(setting: Setting) -> str:
     budget = setting.budget
     lines = [
         ["steps of a training; of a fine-tuning", f"{budget.steps:,}; {budget.tuning:,}"],
-        ["patch, low-resolution pixels; batch", f"{budget.patch}; {budget.batch}"],
+        ["patch, low-resolution pixels; of a fine-tuning; batch", f"{budget.patch}; {budget.tuning_patch}; {budget.batch}"],
         ["losses of a fine-tuning", ", ".join(f"{name} {weight:g}" for name, weight in COMPOUND.items())],
         ["perceptual term", f"{Path(setting.vgg).name}, depths {', '.join(map(str, budget.depths))}"],
         ["low-resolution images", "bicubic, a = −0.5, anti-aliased, pixel centres aligned; unless named otherwise"],

@@ -116,6 +116,7 @@ def tuned(config: TrainConfig, losses: Mapping[str, float], setting: Setting) ->
     join = round(JOIN * steps)
     return replace(
         config,
+        sampling=replace(config.sampling, patch=budget.tuning_patch),
         losses=dict(losses),
         schedule={"adversarial": Ramp(join, join)} if "adversarial" in losses else {},
         perceptual=PerceptualConfig(setting.vgg, list(budget.depths)),
