@@ -139,3 +139,24 @@ def test_two_legs_are_both_body() -> None:
 @pytest.mark.parametrize("shape", [(1, 1), (3, 7), (33, 34)])
 def test_any_size_has_a_body_mask(shape: tuple[int, int]) -> None:
     assert metrics.body_mask(np.full(shape, 0.5, dtype=np.float32)).shape == shape
+
+
+def test_fine_detail_asks_how_much_and_not_where() -> None:
+    noise = np.random.default_rng(0).normal(0.5, 0.05, (2, 96, 80))
+    blurred = noise[0] + 0.0
+    blurred[:, 1:-1] = (noise[0][:, :-2] + noise[0][:, 1:-1] + noise[0][:, 2:]) / 3
+    assert metrics.fine_detail(noise[0], noise[0], 2) == 0
+    assert abs(metrics.fine_detail(noise[1], noise[0], 2)) < 0.5
+    assert metrics.fine_detail(blurred, noise[0], 2) < -3
+    halved = 0.5 + (noise[0] - 0.5) / 2
+    assert metrics.fine_detail(halved, noise[0], 1.5) == pytest.approx(-20 * math.log10(2))
+    assert math.isnan(metrics.fine_detail(noise[0], np.full((96, 80), 0.5), 2))
+
+
+def test_fine_detail_is_that_beyond_the_input() -> None:
+    x = np.arange(96.0)
+    coarse, fine = (0.5 + 0.1 * np.sin(2 * np.pi * f * x) * np.ones((96, 1)) for f in (0.05, 0.4))
+    reference = coarse + fine - 0.5 + np.random.default_rng(0).normal(0, 1e-3, (96, 96))
+    more = reference + coarse - 0.5
+    assert abs(metrics.fine_detail(more, reference, 2)) < 0.1
+    assert metrics.fine_detail(reference + fine - 0.5, reference, 2) > 1

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
 
 from . import picture
 from .degrade import recipe
-from .evaluate import Model, Pair, degraded, label, parse_scale
+from .evaluate import Model, Pair, Scale, degraded, label, parse_scale
 from .files import safe_name
 from .grid import Number
 from .inference import Options, Upscaler
@@ -55,16 +55,9 @@ def illustrate(
     """
     loaded = [weights.load(name) for name in models]
     factor = parse_scale(scale)
-    sites: dict[str, list[Subject]] = {}
-    for one in subjects(spec):
-        sites.setdefault(one.site, []).append(one)
     paths = []
-    for site, there in sites.items():
-        one = there[len(there) // 2]
-        reference = counted_air(one.volume.slices[one.k], one.volume.unit, one.window)
-        source = partial(one.seen_by, recipe(degradation), reference, 0)
-        pair = degraded(one.window.forward(reference), factor, degradation, 0, source)
-        path = out / f"{safe_name(site)}-x{label(factor)}.png"
+    for one, pair in middles(spec, factor, degradation):
+        path = out / f"{safe_name(one.site)}-x{label(factor)}.png"
         picture.comparison(
             one.window.inverse(pair.lr),
             restored(loaded, pair, one.window, options),
@@ -72,8 +65,35 @@ def illustrate(
             path,
             one.window,
             one.volume.unit,
-            title=f"{site}, shrunk by {label(factor)} and restored. Research use only.",
+            title=f"{one.site}, shrunk by {label(factor)} and restored. Research use only.",
             force=True,
         )
         paths.append(path)
     return paths
+
+
+def middles(
+    spec: EvaluationSpec, scale: Scale, degradation: str = "bicubic"
+) -> Iterator[tuple[Subject, Pair]]:
+    """The middle slice of every site, shrunk.
+
+    Raises:
+        InputError: a scan cannot be read.
+    """
+    sites: dict[str, list[Subject]] = {}
+    for one in subjects(spec):
+        sites.setdefault(one.site, []).append(one)
+    for there in sites.values():
+        one = there[len(there) // 2]
+        yield one, shrunk(one, scale, degradation)
+
+
+def shrunk(one: Subject, scale: Scale, degradation: str = "bicubic") -> Pair:
+    """A slice, shrunk.
+
+    Raises:
+        InputError: it cannot be read.
+    """
+    reference = counted_air(one.volume.slices[one.k], one.volume.unit, one.window)
+    source = partial(one.seen_by, recipe(degradation), reference, 0)
+    return degraded(one.window.forward(reference), scale, degradation, 0, source)

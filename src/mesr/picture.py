@@ -166,6 +166,7 @@ def comparison(
     display: Display | None = None,
     region: Region | None = None,
     aspect: float = 1.0,
+    against: str = "",
     title: str = "",
     force: bool = False,
 ) -> None:
@@ -174,13 +175,14 @@ def comparison(
     Args:
         lr: (H, W) in the scan's unit.
         images: method to (H', W'), in the scan's unit.
-        hr: (H', W'), the truth.
+        hr: (H', W'), the truth, or what `against` names.
         path: of the figure; PNG, PDF or SVG by its suffix.
         window: intensity map, for the PSNR.
         unit: "HU" or "".
         display: grey window; chosen by `display_for` where None.
         region: what is enlarged; the most detailed where None.
         aspect: dy/dx of the truth's pixels.
+        against: what the methods are compared with where that is not the truth; no PSNR is told then.
         force: replace what is there.
 
     Raises:
@@ -205,14 +207,21 @@ def comparison(
     )
     figure.set_layout_engine("constrained", h_pad=0.03, w_pad=0.03, hspace=0.01, wspace=0.01)
     panels = figure.subplots(3, columns, squeeze=False, height_ratios=[tall, closer, tall])
-    shown = {"input": lr, **images, "reference": hr}
+    reference = against or "reference"
+    shown = {"input": lr, **images, reference: hr}
     for column, (name, image) in enumerate(shown.items()):
         above, middle, below = panels[:, column]
         for axes, part in ((above, view), (middle, region)):
             _grey(axes, image, hr.shape, display, aspect)
             _show_only(axes, part, hr.shape)
         _frame(above, middle, region, hr.shape)
-        above.set_title(_heading(name, image, hr, window, border), fontsize=9)
+        told = image.shape == hr.shape and image is not hr and not against
+        quality = (
+            f"PSNR {psnr(window.forward(image), window.forward(hr), border):.2f} dB"
+            if told
+            else f"{image.shape[1]}×{image.shape[0]}"
+        )
+        above.set_title(f"{name}\n{quality}", fontsize=9)
         if name not in errors:
             below.axis("off")
             continue
@@ -222,22 +231,19 @@ def comparison(
         )  # fmt: skip
         _bare(below)
         _show_only(below, view, hr.shape)
-        below.set_title(f"body MAE {float(judged_errors[name].mean()):.1f} {unit}".rstrip(), fontsize=9)
+        below.set_title(
+            f"body {'mean change' if against else 'MAE'} {float(judged_errors[name].mean()):.1f} {unit}".rstrip(),
+            fontsize=9,
+        )
     _colour_bar(figure, panels[2, -1], mappable, unit)
     panels[2, 0].text(
-        0.0, 0.98, f"Grey: {display.name}.\nFrame: enlarged below.\nColour: method minus\nreference, {unit or 'units'}.",
+        0.0, 0.98, f"Grey: {display.name}.\nFrame: enlarged below.\nColour: method minus\n{reference}, {unit or 'units'}.",
         va="top", fontsize=9, color="#333333", transform=panels[2, 0].transAxes,
     )  # fmt: skip
     if title:
         figure.suptitle(title, fontsize=11)
     with atomic_path(path, force=force) as temporary:
         figure.savefig(temporary)
-
-
-def _heading(name: str, image: FloatImage, hr: FloatImage, window: Window, border: int) -> str:
-    if image.shape != hr.shape or image is hr:
-        return f"{name}\n{image.shape[1]}×{image.shape[0]}"
-    return f"{name}\nPSNR {psnr(window.forward(image), window.forward(hr), border):.2f} dB"
 
 
 def _grey(axes: Axes, image: FloatImage, shape: tuple[int, ...], display: Display, aspect: float) -> None:
@@ -275,7 +281,7 @@ def _show_only(axes: Axes, region: Region, shape: tuple[int, ...]) -> None:
 def _colour_bar(figure: Figure, beside: Axes, mappable: AxesImage, unit: str) -> None:
     place = beside.inset_axes((0.02, 0.05, 0.09, 0.9))
     bar = figure.colorbar(mappable, cax=place, extend="both")
-    bar.set_label(f"error, {unit}" if unit else "error, scan's unit", fontsize=9)
+    bar.set_label(f"difference, {unit}" if unit else "difference, scan's unit", fontsize=9)
     bar.ax.tick_params(labelsize=8)
 
 

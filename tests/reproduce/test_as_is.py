@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from mesr.reproduce import as_is
-from mesr.reproduce.as_is import INSERT_MM, INSERTS, RADIUS_MM, Finding
+from mesr.reproduce.as_is import INSERT_MM, INSERTS, RADIUS_MM
+from mesr.reproduce.findings import Finding, read, write
 from mesr.volume import FloatImage
 
 SPACING = (0.8, 0.8)
@@ -50,6 +51,6 @@ def test_noise_and_sharpness_are_told() -> None:
 
 def test_findings_come_back_from_their_file(tmp_path: Path) -> None:
     found = [Finding("phantom", "sinc", "id", "noise", 12.5)]
-    as_is.write(found, tmp_path / "native.csv")
-    assert as_is.read(tmp_path / "native.csv") == found
-    assert as_is.read(tmp_path / "none.csv") == []
+    write(found, tmp_path / "native.csv")
+    assert read(tmp_path / "native.csv") == found
+    assert read(tmp_path / "none.csv") == []

@@ -10,8 +10,8 @@ from small_source import BRIEF, small_source
 
 from mesr.degrade import recipe, text_of
 from mesr.reproduce import comparison
-from mesr.reproduce.as_is import Finding
 from mesr.reproduce.document import document
+from mesr.reproduce.findings import Finding
 from mesr.reproduce.measured import Measured, interval, millions, population, spread
 from mesr.reproduce.plan import EQUAL, EXPERIMENTS, plan
 from mesr.reproduce.state import State

@@ -116,6 +116,8 @@ def test_the_plots_are_drawn_beside_the_page_and_found_again(
     publish(["table2"], runner, tmp_path / "results.md", drawing=False)
     text = (tmp_path / "results.md").read_text(encoding="utf-8")
     assert "](results/psnr-parameters.png)" in text
+    assert "](results/psnr-detail.png)" in text
+    assert "## Distortion and perception" in text
     assert (tmp_path / "results" / "pelvis-x2.png").is_file()
 
 

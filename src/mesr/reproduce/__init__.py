@@ -3,15 +3,16 @@
 systems, budgets, sources   what there is: networks, sizes and steps, scans
 trainings, rows, plan, ablations   what the paper's experiments ask for
 running, simulated, state, estimate   doing it, and going on where it was stopped
-measured, comparison, as_is, figures, document   telling it, beside the paper's figures
+measured, comparison, findings, as_is, perception, figures, document   telling it, beside the paper's figures
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
-from . import as_is, document, figures
+from ..inference import Options
+from . import as_is, document, figures, findings, perception
 from .measured import Measured
 from .plan import EQUAL, EXPERIMENTS, plan
 from .rows import Experiment, Row
@@ -69,16 +70,31 @@ def publish(experiments: Sequence[Experiment], runner: Runner, page: Path, *, dr
     rows = [row for row in every if row.experiment in begun]
     measured = Measured(runner.out, runner.state)
     table2 = [row for row in every if row.experiment == "table2"]
-    notes = runner.out / "native.csv"
+    notes, seen = runner.out / "native.csv", runner.out / "perception.csv"
     if drawing and "native" in experiments:
-        done = [row for row in table2 if row.group == EQUAL and row.system in NATIVE]
-        methods = [
-            (row.title, runner.path(row.trainings[0]) if row.trainings else row.system)
-            for row in done
-            if measured.fate(row).status == "done"
-        ]
+        methods = _methods(table2, NATIVE, measured, runner)
         phantom = runner.setting.budget.split == "test"
-        as_is.write(as_is.findings(runner.setting.source, methods, runner.device, phantom=phantom), notes)
+        found = as_is.findings(runner.setting.source, methods, runner.device, phantom=phantom)
+        findings.write(found, notes)
     if drawing and "figures" in experiments:
-        figures.draw(table2, measured, runner, page)
-    document.write(page, runner.setting, rows, measured, as_is.read(notes), figures.drawn(page))
+        methods = _methods(table2, figures.PERCEIVED, measured, runner)
+        findings.write(perception.findings(runner.spec, methods, Options(device=runner.device)), seen)
+        figures.draw(table2, measured, runner, page, findings.read(seen))
+    document.write(
+        page, runner.setting, rows, measured, findings.read(notes), findings.read(seen), figures.drawn(page)
+    )
+
+
+def _methods(
+    table2: Sequence[Row], systems: Collection[str], measured: Measured, runner: Runner
+) -> list[findings.Method]:
+    """Those of the systems that are done on equal terms, at ×2."""
+    return [
+        (row.title, runner.path(row.trainings[0]) if row.trainings else row.system)
+        for row in table2
+        if row.group == EQUAL
+        and row.system in systems
+        and "2" in row.scales
+        and len(row.trainings) <= 1
+        and measured.fate(row).status == "done"
+    ]

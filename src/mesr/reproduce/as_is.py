@@ -6,23 +6,20 @@ under a sharp and a soft kernel there is tissue to measure noise in.
 
 from __future__ import annotations
 
-import csv
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, fields
 from fractions import Fraction
-from pathlib import Path
 
 import numpy as np
 
 from .. import native
-from ..files import atomic_path
 from ..intensity import HU_WINDOW
 from ..metrics import body_mask
 from ..models import weights
 from ..prepare import volumes
 from ..upscaling import upscale
 from ..volume import FloatImage, Volume
+from .findings import Finding, Method
 from .sources import Source
 
 SCALE = Fraction(2)
@@ -41,28 +38,8 @@ UNIFORM_MM = 30.0
 SOFT_HU = (0.0, 100.0)
 
 
-Method = tuple[str, str | Path]
-"""Its title, and what `weights.load` is given."""
-
 Figures = Callable[[FloatImage, tuple[float, float]], dict[str, float]]
 """Values, HU, and their spacing, mm, to figures by name."""
-
-
-@dataclass(frozen=True)
-class Finding:
-    """One figure of one method on one scan.
-
-    Attributes:
-        scan: what was looked at.
-        method: "as it is", or what made it finer.
-        measure: `"noise"`, HU; `"MTF50 …"`, lp/mm; `"mean …"`, HU.
-    """
-
-    scan: str
-    method: str
-    weights_id: str
-    measure: str
-    value: float
 
 
 def findings(
@@ -86,25 +63,6 @@ def findings(
         volume = next(iter(volumes(place)))
         found += _each(volume, len(volume.slices) // 2, place.name, methods, device, tissue_figures)
     return found
-
-
-def write(found: Sequence[Finding], path: Path) -> None:
-    """As CSV, replacing what is there."""
-    with (
-        atomic_path(path, force=True) as temporary,
-        temporary.open("w", newline="", encoding="utf-8") as file,
-    ):
-        lines = csv.DictWriter(file, [one.name for one in fields(Finding)], lineterminator="\n")
-        lines.writeheader()
-        lines.writerows(asdict(one) for one in found)
-
-
-def read(path: Path) -> list[Finding]:
-    """What `write` wrote; nothing where it wrote nothing."""
-    if not path.is_file():
-        return []
-    with path.open(newline="", encoding="utf-8") as file:
-        return [Finding(**(line | {"value": float(line["value"])})) for line in csv.DictReader(file)]  # type: ignore[arg-type]
 
 
 def insert_slice(volume: Volume) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ..tables import markdown
-from .as_is import Finding
+from .findings import Finding
 from .measured import MEASURES, NONE, Measured, interval, millions, population, spread
 from .paper import paper
 from .plan import EQUAL, PUBLISHED
@@ -190,6 +190,29 @@ def as_is(found: Sequence[Finding]) -> str:
             )
         parts += [f"**{scan}**", markdown(["", *methods], body)]
     return "\n\n".join(parts)
+
+
+def perception(found: Sequence[Finding]) -> str:
+    """Methods down; for each site PSNR, and how much finer detail than the input's is shown, against the truth."""
+    sites = list(dict.fromkeys(one.scan for one in found))
+    measures = list(dict.fromkeys(one.measure for one in found))
+    values = {(one.method, one.scan, one.measure): one.value for one in found}
+    body = [
+        [
+            method,
+            *(
+                f"{values[key]:.2f}" if (key := (method, site, measure)) in values else NONE
+                for site in sites
+                for measure in measures
+            ),
+        ]
+        for method in dict.fromkeys(one.method for one in found)
+    ]
+    explained = (
+        "Fine detail is the power beyond the input's Nyquist limit against the reference's: 0 dB is as much as there is,"
+        " less is smoother. It does not ask whether the detail is true; PSNR does. Middle slices of every site."
+    )
+    return f"{explained}\n\n{markdown(['', *(f'{site}: {measure}' for site in sites for measure in measures)], body)}"
 
 
 def budgets(rows: Sequence[Row], measured: Measured) -> str:

@@ -11,7 +11,7 @@ from ..files import atomic_path
 from ..results import code_identity
 from ..tables import markdown
 from . import comparison
-from .as_is import Finding
+from .findings import Finding
 from .measured import Measured, population
 from .paper import paper
 from .plan import SCANNED
@@ -35,26 +35,27 @@ CAVEATS = """\
 
 def write(
     page: Path, setting: Setting, rows: Sequence[Row], measured: Measured,
-    found: Sequence[Finding] = (), figures: Sequence[tuple[str, Path]] = (),
+    found: Sequence[Finding] = (), seen: Sequence[Finding] = (), figures: Sequence[tuple[str, Path]] = (),
 ) -> None:  # fmt: skip
     """Write the page, replacing one that is there.
 
     Args:
         rows: of the plan, done or not.
         found: of `as_is`.
+        seen: of `perception`.
         figures: captions and pictures.
 
     Raises:
         OutputError: it cannot be written there.
     """
-    text = document(page, setting, rows, measured, found, figures)
+    text = document(page, setting, rows, measured, found, seen, figures)
     with atomic_path(page, force=True) as temporary:
         temporary.write_text(text, encoding="utf-8")
 
 
 def document(
     page: Path, setting: Setting, rows: Sequence[Row], measured: Measured,
-    found: Sequence[Finding] = (), figures: Sequence[tuple[str, Path]] = (),
+    found: Sequence[Finding] = (), seen: Sequence[Finding] = (), figures: Sequence[tuple[str, Path]] = (),
 ) -> str:  # fmt: skip
     """The whole text, Markdown. Arguments as `write`."""
     cite = paper()
@@ -86,6 +87,8 @@ def document(
         parts += ["## Robustness, ×2, all sites", comparison.robustness(of["robustness"], measured)]
     if found:
         parts += ["## Native resolution, ×2: scans as they are", comparison.as_is(found)]
+    if seen:
+        parts += ["## Distortion and perception, ×2", comparison.perception(seen)]
     if figures:
         parts += ["## Figures", *(f"![{title}]({_beside(page, path)})\n\n{title}" for title, path in figures)]
     parts += ["## Budgets", comparison.budgets(rows, measured)]

@@ -9,15 +9,19 @@ import csv
 import json
 from collections.abc import Sequence
 from pathlib import Path
+from statistics import fmean
 from typing import TYPE_CHECKING
 
 from ..files import atomic_path
 from ..gallery import illustrate
 from ..inference import Options
+from .findings import Finding
 from .measured import Measured
+from .perception import DETAIL, PSNR, invented
 from .plan import EQUAL
 from .rows import Row
 from .running import Runner
+from .systems import SYSTEMS
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -28,19 +32,38 @@ Captioned = tuple[str, Path]
 SHOWN = ("bicubic", "sinc", "edsr", "meta-rdn", "mesr", "mesr-compound")
 """Systems in the pictures."""
 
+PERCEIVED = (
+    "bicubic",
+    "sinc",
+    *(name for s in SYSTEMS.values() if s.after for name in (s.after.name, s.name)),
+)
+"""Systems whose distortion and perception are told: the untrained ones, and networks before and after a critic."""
+
 PICTURED = ("2", "4")
+CHANGED = ("mesr", "mesr-compound")
 LIST = "figures.json"
 
 
-def draw(rows: Sequence[Row], measured: Measured, runner: Runner, page: Path) -> None:
+def draw(
+    rows: Sequence[Row], measured: Measured, runner: Runner, page: Path, seen: Sequence[Finding] = ()
+) -> None:
     """Draw every figure into a folder beside the page, with the list of their captions.
 
     Args:
         rows: Table 2's.
+        seen: of `perception`.
     """
     folder = page.parent / page.stem
     site = next(iter(runner.setting.source.pelvis), "")
-    made = plots(rows, measured, runner, folder, site) + pictures(rows, measured, runner, folder)
+    made = plots(rows, measured, runner, folder, site)
+    if seen:
+        path = folder / "psnr-detail.png"
+        _tradeoff(rows, seen, path)
+        made.append(
+            (f"Distortion against perception, ×2, mean over sites{runner.setting.budget.mark}.", path)
+        )
+    made += pictures(rows, measured, runner, folder)
+    made += changes(rows, measured, runner, folder)
     with atomic_path(folder / LIST, force=True) as temporary:
         text = json.dumps([[caption, path.name] for caption, path in made], indent=1)
         temporary.write_text(text + "\n", encoding="utf-8")
@@ -107,6 +130,52 @@ def pictures(rows: Sequence[Row], measured: Measured, runner: Runner, folder: Pa
                 for path in paths
             ]
     return made
+
+
+def changes(rows: Sequence[Row], measured: Measured, runner: Runner, folder: Path) -> list[Captioned]:
+    """What the compound loss made of MESR's answer, on each site's middle slice."""
+    found = {
+        row.system: (row.title, runner.path(row.trainings[0]))
+        for row in rows
+        if row.group == EQUAL and row.system in CHANGED and measured.fate(row).status == "done"
+    }
+    if len(found) < len(CHANGED):
+        return []
+    before, after = (found[name] for name in CHANGED)
+    drawn = invented(runner.spec, before, after, folder, Options(device=runner.device))
+    mark = runner.setting.budget.mark
+    return [
+        (f"{site}, ×2: what the adversarial and perceptual terms changed{mark}.", path)
+        for site, path in drawn
+    ]
+
+
+def _tradeoff(rows: Sequence[Row], seen: Sequence[Finding], path: Path) -> None:
+    """PSNR over fine detail, and arrows from a network to what a critic made of it."""
+    systems = {row.title: row.system for row in rows if row.group == EQUAL}
+    places: dict[str, tuple[str, float, float]] = {}
+    for method in dict.fromkeys(one.method for one in seen):
+        across, up = (
+            fmean([one.value for one in seen if (one.method, one.measure) == (method, measure)])
+            for measure in (DETAIL, PSNR)
+        )
+        places[systems[method]] = method, across, up
+    figure, axes = _figure()
+    for system, (title, across, up) in places.items():
+        axes.plot(across, up, "o", color="#d1495b" if system.startswith("mesr") else "#33658a")
+        label = axes.annotate(title, (across, up), xytext=(4, 4), textcoords="offset points", fontsize=7)
+        label.set_in_layout(False)
+        origin = SYSTEMS[system].origin if system in SYSTEMS else ""
+        if origin in places:
+            axes.annotate(
+                "", (across, up), places[origin][1:], arrowprops={"arrowstyle": "->", "color": "#999999"}
+            )
+    axes.axvline(0, color="#999999", linewidth=0.8)
+    axes.margins(0.15)
+    axes.set_xlabel(f"{DETAIL}, against the reference")
+    axes.set_ylabel(PSNR)
+    axes.grid(alpha=0.3)
+    _save(figure, path)
 
 
 def _figure(width: float = 7.0) -> tuple[Figure, Axes]:

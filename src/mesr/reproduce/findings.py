@@ -1,0 +1,49 @@
+"""Figures that are no measurement of `evaluate`: one of a method on a scan, kept as CSV beside results.csv."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+
+from ..files import atomic_path
+
+Method = tuple[str, str | Path]
+"""Its title, and what `weights.load` is given."""
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One figure of one method on one scan.
+
+    Attributes:
+        scan: what was looked at.
+        method: its title.
+        measure: its name, with which goes its unit.
+    """
+
+    scan: str
+    method: str
+    weights_id: str
+    measure: str
+    value: float
+
+
+def write(found: Sequence[Finding], path: Path) -> None:
+    """As CSV, replacing what is there."""
+    with (
+        atomic_path(path, force=True) as temporary,
+        temporary.open("w", newline="", encoding="utf-8") as file,
+    ):
+        lines = csv.DictWriter(file, [one.name for one in fields(Finding)], lineterminator="\n")
+        lines.writeheader()
+        lines.writerows(asdict(one) for one in found)
+
+
+def read(path: Path) -> list[Finding]:
+    """What `write` wrote; nothing where it wrote nothing."""
+    if not path.is_file():
+        return []
+    with path.open(newline="", encoding="utf-8") as file:
+        return [Finding(**(line | {"value": float(line["value"])})) for line in csv.DictReader(file)]  # type: ignore[arg-type]

@@ -1,0 +1,80 @@
+"""Distortion against perception: how far a result is from the truth, and whether it shows as much detail as real scans.
+
+A critic asks for detail, L1 for the truth; what the one gives and the other takes are the two axes of a figure.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+
+from .. import picture
+from ..evaluate import Model
+from ..files import safe_name
+from ..gallery import middles, restored, shrunk
+from ..inference import Options
+from ..metrics import fine_detail, psnr
+from ..models import weights
+from ..testset import EvaluationSpec, subjects
+from .findings import Finding, Method
+from .sources import limited
+
+SCALE = Fraction(2)
+SLICES = 4
+"""Of every site, from its middle."""
+
+PSNR, DETAIL = "PSNR, dB", "fine detail, dB"
+
+
+def findings(spec: EvaluationSpec, methods: Sequence[Method], options: Options = Options()) -> list[Finding]:  # noqa: B008
+    """PSNR and fine detail (`metrics.fine_detail`) of every method at ×2, means over the middle slices of each site.
+
+    Raises:
+        InputError: a scan cannot be read.
+    """
+    loaded = [(title, weights.load(name)) for title, name in methods]
+    found: dict[tuple[str, str, str, str], list[float]] = {}
+    for one in subjects(limited(spec, SLICES)):
+        pair = shrunk(one, (SCALE, SCALE))
+        for title, model in loaded:
+            (image,) = restored([model], pair, one.window, options).values()
+            result, card = one.window.forward(image), model[1]
+            for measure, value in (
+                (PSNR, psnr(result, pair.hr, pair.border)),
+                (DETAIL, fine_detail(result, pair.hr, float(SCALE), pair.border)),
+            ):
+                found.setdefault((one.site, title, card.weights_id, measure), []).append(value)
+    return [Finding(*about, float(np.mean(values))) for about, values in found.items()]
+
+
+def invented(
+    spec: EvaluationSpec,
+    plain: Method,
+    perceptual: Method,
+    folder: Path,
+    options: Options = Options(),  # noqa: B008
+) -> Iterator[tuple[str, Path]]:
+    """Draw, for the middle slice of every site, what fine-tuning with a critic changed; yields site and picture.
+
+    Args:
+        plain, perceptual: the network before and after.
+
+    Raises:
+        InputError: a scan cannot be read.
+    """
+    models: list[Model] = [weights.load(name) for _, name in (plain, perceptual)]
+    for one, pair in middles(spec, (SCALE, SCALE)):
+        before, after = (
+            next(iter(restored([model], pair, one.window, options).values())) for model in models
+        )
+        path = folder / f"{safe_name(one.site)}-invented.png"
+        picture.comparison(
+            one.window.inverse(pair.lr), {perceptual[0]: after}, before, path, one.window, one.volume.unit,
+            against=plain[0],
+            title=f"{one.site}, ×{SCALE}: what the adversarial and perceptual terms changed. Research use only.",
+            force=True,
+        )  # fmt: skip
+        yield one.site, path

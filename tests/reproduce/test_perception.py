@@ -1,0 +1,35 @@
+"""Distortion against perception, told of methods that are there without training."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from small_source import small_source
+
+from mesr.reproduce import perception
+from mesr.reproduce.comparison import perception as table
+from mesr.testset import EvaluationSpec
+
+
+@pytest.fixture(name="spec", scope="module")
+def _spec(tmp_path_factory: pytest.TempPathFactory) -> EvaluationSpec:
+    return small_source(tmp_path_factory.mktemp("scans")).val
+
+
+def test_a_smoother_method_shows_less_detail(spec: EvaluationSpec) -> None:
+    found = perception.findings(spec, [("smooth", "sinc"), ("blocks", "nearest")])
+    detail = {(one.method, one.scan): one.value for one in found if one.measure == perception.DETAIL}
+    sites = {scan for _, scan in detail}
+    assert sites
+    for site in sites:
+        assert detail["smooth", site] < detail["blocks", site]
+    text = table(found)
+    assert text.count("\n| ") == 3
+    assert f"{detail['smooth', next(iter(sites))]:.2f}" in text
+
+
+def test_what_changed_is_drawn_for_every_site(spec: EvaluationSpec, tmp_path: Path) -> None:
+    drawn = dict(perception.invented(spec, ("before", "bicubic"), ("after", "sinc"), tmp_path))
+    assert drawn
+    assert all(path.stat().st_size > 10_000 for path in drawn.values())
