@@ -18,6 +18,7 @@ from mesr.intensity import HU_WINDOW
 from mesr.models import IntegerScales, SuperResolver, build
 from mesr.models import weights as weights_files
 from mesr.models.family import Family
+from mesr.models.mesr import DifferenceConv
 from mesr.models.meta_head import MetaHead
 
 
@@ -92,6 +93,8 @@ SYSTEMS: list[tuple[str, dict[str, Any]]] = [
     ("meta-rdn", {"blocks": 2, "layers": 2, "growth": 4, "features": 8, "hidden": 16}),
     ("miassr", {"blocks": 1, "features": 8, "hidden": 16}),
     ("family", {"architecture": "edsr", "args": {"blocks": 1, "features": 8}, "members": [2, 3]}),
+    ("mesr-shuffled", {"blocks": 1, "features": 8}),
+    ("mesr-shuffled", {"blocks": 1, "features": 8, "scale": 3}),
     ("equal-fixed", {"architecture": "edsr", "args": {"blocks": 1, "features": 8}}),
     ("equal-any", {"architecture": "miassr", "args": {"blocks": 1, "features": 8, "hidden": 16}}),
 ]
@@ -165,7 +168,7 @@ def is_mirrored(model: SuperResolver) -> None:
     """Make every kernel its own mirror image from left to right, the phases of a pixel shuffle included."""
     with torch.no_grad():
         for module in model.modules():
-            if isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
+            if isinstance(module, nn.Conv2d | nn.ConvTranspose2d | DifferenceConv):
                 module.weight.add_(module.weight.flip(3)).div_(2)
             if isinstance(module, nn.Sequential):
                 for before, shuffle in pairwise(module):

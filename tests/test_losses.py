@@ -8,6 +8,7 @@ import sys
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 from urllib.error import URLError
 
 import numpy as np
@@ -31,10 +32,12 @@ from mesr.losses import (
     critic_loss,
     fetch,
     l1,
+    l2,
     log_l1,
     psnr,
     vgg,
 )
+from mesr.losses.adversarial import discriminator_loss
 from mesr.losses.compound import check
 from mesr.losses.perceptual import joined
 from mesr.losses.vgg import ARCHITECTURES, Vgg
@@ -372,6 +375,48 @@ def test_generator_and_critic_do_not_move_each_other() -> None:
     adversary.learn([(sr, _images(2, 4, seed=1))], step=0)
     assert sr.grad is None
     assert not any(p.requires_grad for p in adversary.critic.parameters())
+
+
+class _Told(nn.Module):
+    """Logits by the images' width."""
+
+    def __init__(self, logits: dict[int, Tensor]) -> None:
+        super().__init__()
+        self.logits, self.weight = logits, nn.Parameter(torch.zeros(1))
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.logits[images.shape[-1]]
+
+
+def test_the_losses_of_srgan_and_esrgan_are_the_published_ones() -> None:
+    real, computed = torch.tensor([2.0, -1.0]), torch.tensor([0.5, 0.0])
+    logits = {2: real, 3: computed}
+
+    hr, sr = torch.zeros(2, 1, 2, 2), torch.zeros(2, 1, 3, 3)
+    bce = F.binary_cross_entropy_with_logits
+    plain = bce(real, torch.ones(2)) + bce(computed, torch.zeros(2))
+    apart = bce(real - computed.mean(), torch.ones(2)) + bce(computed - real.mean(), torch.zeros(2))
+    torch.testing.assert_close(discriminator_loss(_Told(logits), sr, hr).total, plain)
+    torch.testing.assert_close(discriminator_loss(_Told(logits), sr, hr, relativistic=True).total, apart / 2)
+    swapped = bce(computed - real.mean(), torch.ones(2)) + bce(real - computed.mean(), torch.zeros(2))
+    for loss, term in (("cross-entropy", bce(computed, torch.ones(2))), ("relativistic", swapped / 2)):
+        adversary = Adversary(_Told(logits), CriticConfig(loss=loss), seed=0)  # type: ignore[arg-type]
+        torch.testing.assert_close(adversary.term(sr, hr), term)
+
+
+@pytest.mark.parametrize("loss", ["cross-entropy", "relativistic"])
+def test_a_discriminator_learns_without_a_slope_to_watch(loss: Any) -> None:
+    adversary = Adversary(_critic(), CriticConfig(loss=loss, rate=1e-3), seed=0)
+    hr = _images(8, 8)
+    sr = F.avg_pool2d(hr, 3, 1, 1)
+    seen = [adversary.learn([(sr, hr)] * 5, step) for step in range(20)]
+    assert seen[0].keys() == {"critic distance"}
+    assert float(seen[-1]["critic distance"]) > float(seen[0]["critic distance"])
+    assert float(adversary.term(sr, hr)) > float(adversary.term(hr, sr))
+
+
+def test_l2_is_the_mean_squared_error() -> None:
+    assert float(l2(torch.full((2, 1, 3, 3), 0.5), torch.zeros(2, 1, 3, 3))) == 0.25
 
 
 def test_a_critic_that_would_never_learn_is_refused() -> None:

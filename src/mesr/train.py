@@ -156,7 +156,7 @@ def objective(config: TrainConfig, device: torch.device, bf16: bool) -> tuple[Co
         UsageError: a patch is too small for the perceptual term, or the critic would never learn.
         WeightsError: the perceptual term's network cannot be had.
     """
-    terms: dict[str, Term] = {"l1": pixel.l1, "log_l1": pixel.log_l1, "psnr": pixel.psnr}
+    terms: dict[str, Term] = {"l1": pixel.l1, "l2": pixel.l2, "log_l1": pixel.log_l1, "psnr": pixel.psnr}
     adversary = None
     if config.losses.get("perceptual"):
         perceptual = Perceptual.of(config.perceptual, device, bf16=bf16)
@@ -169,7 +169,8 @@ def objective(config: TrainConfig, device: torch.device, bf16: bool) -> tuple[Co
             )
         terms["perceptual"] = perceptual
     if config.losses.get("adversarial"):
-        critic = Discriminator(config.critic.features, batch_norm=False).to(device)
+        batch_norm = config.critic.loss != "wasserstein"
+        critic = Discriminator(config.critic.features, batch_norm=batch_norm).to(device)
         adversary = Adversary(critic, config.critic, config.sampling.seed)
         terms["adversarial"] = adversary.term
     return Compound(terms, config.losses, config.schedule), adversary

@@ -46,6 +46,25 @@ def test_the_head_counts_offsets_from_the_nearest_pixel() -> None:
     assert head.coordinates == "nearest"
 
 
+def test_the_head_begins_as_the_one_of_mesr_does() -> None:
+    """As many hidden values change over the offsets, none of them linear over all."""
+    steps = torch.linspace(-0.5, 0.5, 9)
+    offsets = torch.cartesian_prod(steps, steps, torch.tensor([0.5]), torch.tensor([0.5]))
+
+    def bent(model: Any) -> int:
+        with torch.no_grad():
+            positive = model.head.inner(offsets) > 0
+        return int((positive.any(0) & ~positive.all(0)).sum())
+
+    torch.manual_seed(0)
+    own = bent(build({"name": "mesr", "args": {"blocks": 1, "features": 8}}))
+    other = bent(
+        build({"name": "equal-any", "args": {"architecture": "miassr", "args": {"blocks": 1, "features": 8}}})
+    )
+    assert own > 200
+    assert other > 200
+
+
 @pytest.mark.parametrize(("name", "args"), [("equal-fixed", FIXED), ("equal-any", FREE)])
 def test_it_answers_like_any_other_and_comes_back_from_its_file(
     name: str, args: dict[str, Any], tmp_path: Path

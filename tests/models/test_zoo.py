@@ -13,6 +13,7 @@ from mesr.models import architectures, build, weights
 
 NETWORKS = [
     ("mesr", {"blocks": 1, "features": 8, "hidden": 16}),
+    ("mesr", {"blocks": 1, "features": 16, "hidden": 16, "bias": True, "initialisation": "pytorch"}),
     ("mesr-paper", {"blocks": 1, "features": 8, "hidden": 16}),
     *helpers.SYSTEMS,
 ]

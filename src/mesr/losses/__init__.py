@@ -5,9 +5,9 @@ from __future__ import annotations
 from .adversarial import Adversary, CriticConfig, critic_loss
 from .compound import Compound, Ramp
 from .perceptual import Perceptual, PerceptualConfig
-from .pixel import l1, log_l1, psnr
+from .pixel import l1, l2, log_l1, psnr
 
 __all__ = [
     "Adversary", "Compound", "CriticConfig", "Perceptual", "PerceptualConfig", "Ramp",
-    "critic_loss", "l1", "log_l1", "psnr",
+    "critic_loss", "l1", "l2", "log_l1", "psnr",
 ]  # fmt: skip

@@ -13,7 +13,7 @@ from ..errors import UsageError
 Term = Callable[[Tensor, Tensor], Tensor]
 """(sr, hr), each (N, 1, H, W) float32, to a scalar."""
 
-KNOWN = ("l1", "log_l1", "psnr", "perceptual", "adversarial")
+KNOWN = ("l1", "l2", "log_l1", "psnr", "perceptual", "adversarial")
 
 
 @dataclass

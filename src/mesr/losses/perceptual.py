@@ -66,8 +66,8 @@ class Perceptual:
     def __call__(self, sr: Tensor, hr: Tensor) -> Tensor:
         """Mean squared difference of the joined maps; a scalar from two (N, 1, H, W), about 0…1.
 
-        Each map is divided by the root mean square of the reference's own, image by image, so that no depth
-        drowns the others and 1 means "as wrong as a black picture of features" for any VGG.
+        Each map is divided by the root mean square of the reference's own, image by image, so that a
+        depth counts by its number of maps, whatever their values, and 1 means "as wrong as a black picture of features" for any VGG.
         """
         with torch.no_grad():
             truth = self._maps(hr)

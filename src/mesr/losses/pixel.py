@@ -10,6 +10,11 @@ def l1(sr: Tensor, hr: Tensor) -> Tensor:
     return (sr - hr).abs().mean()
 
 
+def l2(sr: Tensor, hr: Tensor) -> Tensor:
+    """Mean squared error, as SRCNN, VDSR, SRResNet and SRDenseNet were published with; a scalar from two (N, 1, H, W)."""
+    return (sr - hr).square().mean()
+
+
 FLOOR = 1e-6
 """Mean squared error below which a patch has nothing more to gain: 60 dB."""
 

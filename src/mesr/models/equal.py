@@ -14,10 +14,10 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import UsageError
-from ..grid import Axis, Grid
+from ..grid import Grid
 from ..resample import resize
 from .contract import Encoded, SuperResolver
-from .fixed import FixedScale, Stage, onto
+from .fixed import FixedScale, Stage, on_bicubic
 from .meta_head import Coordinates, MetaHead, reach
 from .registry import build, register
 
@@ -59,10 +59,7 @@ class EqualFixed(FixedScale):
         return self._network[0].magnify(features)
 
     def decode(self, encoded: Encoded, grid: Grid) -> Tensor:
-        assert encoded.features is not None
-        rows, columns = (Axis.sized(count, self.scale * count) for count in encoded.lr.shape[2:])
-        coarse = resize(encoded.lr, rows, columns, "bicubic")
-        return onto(coarse + self.magnify(encoded.features), self.scale, grid)
+        return on_bicubic(self, encoded, grid)
 
 
 @register("equal-any")
@@ -91,6 +88,7 @@ class EqualAny(SuperResolver):
             raise UsageError("architecture", f"The architecture {architecture[:40]} has no meta head.")
         less = reach(head.coordinates) - reach(coordinates)
         head.coordinates = coordinates
+        head.initialise()  # Its ramps begin where the offsets of these coordinates lie.
         self._network = _adopted(self, network)
         self.scales = network.scales
         assert network.receptive_field is not None

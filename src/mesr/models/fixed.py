@@ -112,6 +112,14 @@ def onto(fine: Tensor, scale: int, grid: Grid) -> Tensor:
     return fine[..., down, across]
 
 
+def on_bicubic(network: FixedScale, encoded: Encoded, grid: Grid) -> Tensor:
+    """`decode` of a network that predicts what the bicubic interpolation to its own scale misses."""
+    assert encoded.features is not None
+    rows, columns = (Axis.sized(count, network.scale * count) for count in encoded.lr.shape[2:])
+    coarse = resize(encoded.lr, rows, columns, "bicubic")
+    return onto(coarse + network.magnify(encoded.features), network.scale, grid)
+
+
 def refined(axis: Axis, factor: int) -> Axis:
     """The same output pixels, their coordinates counted in an input that is `factor` times finer.
 

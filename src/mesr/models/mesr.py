@@ -32,17 +32,18 @@ MOST_CORRECTIONS = 30
 
 
 class ResidualBlock(nn.Module):
-    """x + conv(ReLU(conv(x))), 3×3, no batch norm, no bias (Lim et al. 2017; paper §4.3)."""
+    """x + conv(ReLU(conv(x))), 3×3, no batch norm, no bias unless asked for (Lim et al. 2017; paper §4.3)."""
 
-    def __init__(self, features: int) -> None:
+    def __init__(self, features: int, bias: bool = False) -> None:
         super().__init__()
-        self.first = nn.Conv2d(features, features, 3, padding=1, bias=False)
-        self.second = nn.Conv2d(features, features, 3, padding=1, bias=False)
+        self.first = nn.Conv2d(features, features, 3, padding=1, bias=bias)
+        self.second = nn.Conv2d(features, features, 3, padding=1, bias=bias)
         nn.init.kaiming_normal_(self.first.weight, nonlinearity="relu")
         nn.init.normal_(self.second.weight, std=0.1 / math.sqrt(9 * features))
 
     def forward(self, x: Tensor) -> Tensor:
-        return conv3x3(conv3x3(x, self.first.weight, relu=True), self.second.weight, add=x)
+        first, second = self.first, self.second
+        return conv3x3(conv3x3(x, first.weight, first.bias, relu=True), second.weight, second.bias, add=x)
 
 
 class DifferenceConv(nn.Module):
@@ -77,6 +78,8 @@ class Mesr(SuperResolver):
         corrections: times that a whole result is shrunk and what then misses of the input added back (Irani and
             Peleg 1991). For weights whose low-resolution images are the reference shrunk by the anti-aliased
             bicubic; where a network is to take noise or blur away they would bring it back.
+        bias: whether the body's convolutions have one.
+        initialisation: "quiet" lets every block begin near identity; "pytorch" leaves the body as PyTorch makes it.
         orientations: of an image that body and head see, 1, 2, 4 or 8; the answer is their mean, and the work so
             many times as much.
 
@@ -95,6 +98,8 @@ class Mesr(SuperResolver):
         max_scale: float = 4.0,
         corrections: int = 0,
         orientations: int = 1,
+        bias: bool = False,
+        initialisation: Literal["quiet", "pytorch"] = "quiet",
     ) -> None:
         super().__init__()
         if orientations not in (1, 2, 4, 8):
@@ -114,9 +119,13 @@ class Mesr(SuperResolver):
             if stem == "difference"
             else nn.Conv2d(1, features, 3, padding=1, bias=False)
         )
-        self.blocks = nn.Sequential(*(ResidualBlock(features) for _ in range(blocks)))
-        self.tail = nn.Conv2d(features, features, 3, padding=1, bias=False)
+        self.blocks = nn.Sequential(*(ResidualBlock(features, bias) for _ in range(blocks)))
+        self.tail = nn.Conv2d(features, features, 3, padding=1, bias=bias)
         nn.init.normal_(self.tail.weight, std=1.0 / math.sqrt(9 * features))
+        if initialisation == "pytorch":
+            for one in (*self.blocks.modules(), self.tail):
+                if isinstance(one, nn.Conv2d):
+                    one.reset_parameters()
         self.head = MetaHead(features, hidden, coordinates)
         for convolution in (self.blocks, self.tail):
             convolution.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -152,8 +161,7 @@ class Mesr(SuperResolver):
         return self._image(answers, lr, grid)
 
     def _features(self, lr: Tensor) -> Tensor:
-        shallow: Tensor = self.stem(lr).contiguous(memory_format=torch.channels_last)
-        return conv3x3(self.blocks(shallow), self.tail.weight, add=shallow)
+        return through(self.stem, self.blocks, self.tail, lr)
 
     def _detail(
         self,
@@ -181,6 +189,12 @@ class Mesr(SuperResolver):
 
     def finish(self, lr: Tensor, sr: Tensor, grid: Grid) -> Tensor:
         return corrected(lr, sr, grid, self.corrections)
+
+
+def through(stem: nn.Module, blocks: nn.Module, tail: nn.Conv2d, lr: Tensor) -> Tensor:
+    """The body's features (N, C, H, W) of an image, the first convolution's added to the last one's."""
+    shallow: Tensor = stem(lr).contiguous(memory_format=torch.channels_last)
+    return conv3x3(blocks(shallow), tail.weight, tail.bias, add=shallow)
 
 
 def _joined(parts: Sequence[Tensor]) -> Tensor:

@@ -65,10 +65,10 @@ class MetaHead(nn.Module):
         self.inner = nn.Linear(4, hidden)
         self.outer = nn.Linear(hidden, features * 9)
         self._kept: dict[object, Tensor] = {}
-        self._initialise()
+        self.initialise()
 
     @torch.no_grad()
-    def _initialise(self) -> None:
+    def initialise(self) -> None:
         """Kernels that depend on the offset from the start, and are small.
 
         Each hidden value is a ramp whose foot passes through a point of the square of offsets drawn at random, steep

@@ -22,7 +22,7 @@ Class = TypeVar("Class", bound=type[SuperResolver])
 
 _MODULES = (
     "interpolators", "mesr", "srcnn", "vdsr", "srresnet", "edsr", "rdn", "srdensenet", "meta_rdn", "miassr", "rrdb",
-    "family", "equal",
+    "family", "equal", "shuffled",
 )  # fmt: skip
 _ARCHITECTURES: dict[str, Callable[..., SuperResolver]] = {}
 
