@@ -9,9 +9,11 @@ import pytest
 from conftest import require
 from small_source import small_source
 
-from mesr.data import load_slices
+from mesr.data import load_slices, read_manifest
 from mesr.errors import UsageError
 from mesr.prepare import assert_split, prepare
+from mesr.provenance import about
+from mesr.recipe import TrainConfig
 from mesr.reproduce import sources
 from mesr.reproduce.simulated import simulate_set
 from mesr.reproduce.sources import limited, source
@@ -65,3 +67,5 @@ def test_simulated_scans_lie_beside_the_slices_they_were_made_from(tmp_path: Pat
         assert one.paired is not None
         assert one.paired.shape == one.values.shape
         assert (one.paired != one.values).mean() > 0.5
+    told = about(TrainConfig(), read_manifest(tmp_path / "pairs"), 1, 1.0, None)
+    assert told["training"]["degradation"] == "bicubic of cbct:views=12:element_mm=2"

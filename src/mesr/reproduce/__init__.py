@@ -96,5 +96,6 @@ def _methods(
         and row.system in systems
         and "2" in row.scales
         and len(row.trainings) <= 1
+        and not row.control
         and measured.fate(row).status == "done"
     ]

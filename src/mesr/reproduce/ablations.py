@@ -8,14 +8,17 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
+from ..models.fixed import SCALES
 from ..models.registry import Spec
+from ..recipe import TrainConfig
 from .rows import Row, trained
+from .sources import Source
 from .systems import SYSTEMS
-from .trainings import COMPOUND, Setting, Training, lasting, on_one_site, training, tuned
+from .trainings import COMPOUND, Setting, Training, gone_on, lasting, on_one_site, training, tuned
 
 HEAD = "Meta head against a pixel shuffle for each scale"
-NETWORK = "Coordinates, skip, first convolution, and what comes after"
-LOSS = "Loss, fine-tuned from the base"
+NETWORK = "The network"
+LOSS = "Loss, fine-tuned from the same weights for as many steps"
 DATA = "Training data and strategy"
 DEPTH = "Depth"
 
@@ -26,9 +29,10 @@ NETWORKS: dict[str, tuple[str, dict[str, Any]]] = {
     "plain-stem": ("plain first convolution", {"stem": "plain"}),
     "corrected": ("four corrections of the whole", {"corrections": 4}),
     "two-orientations": ("mean of two orientations", {"orientations": 2}),
+    "bias": ("biases in the body", {"bias": True}),
+    "pytorch": ("the body begins as PyTorch makes it", {"initialisation": "pytorch"}),
 }
 LOSSES: dict[str, tuple[str, tuple[str, ...]]] = {
-    "l1": ("L1 for as many steps more", ("l1",)),
     "perceptual": ("L1 and perceptual", ("l1", "perceptual")),
     "adversarial": ("L1 and adversarial", ("l1", "adversarial")),
     "compound": ("all three", ("l1", "perceptual", "adversarial")),
@@ -44,20 +48,19 @@ def ablations(setting: Setting) -> list[Row]:
         )
 
     base = training(SYSTEMS["mesr-lite"], "equal", setting)
-    shuffled = SYSTEMS["edsr-16x64"]
     spec = base.config.model.args
     rows = [
         row(HEAD, "meta head", base),
         row(
             HEAD,
-            "pixel shuffle, three networks",
-            *(training(shuffled, "equal", setting, scale) for scale in shuffled.scales),
+            "pixel shuffle: three networks of a third of the steps each",
+            *(_shuffled(base, scale) for scale in SCALES),
         ),
         row(NETWORK, "base: offsets from the nearest pixel, skip, differences", base),
     ]
     for name, (title, changes) in NETWORKS.items():
         rows.append(row(NETWORK, title, _varied(base, name, {"args": spec | changes})))
-    rows.append(row(LOSS, "base: L1", base))
+    rows.append(row(LOSS, "base: L1", gone_on(base, setting)))
     for name, (title, terms) in LOSSES.items():
         losses = {term: weight for term, weight in COMPOUND.items() if term in terms}
         config = replace(tuned(base.config, losses, setting), name=f"{base.name}-{name}-loss")
@@ -67,6 +70,7 @@ def ablations(setting: Setting) -> list[Row]:
         *rows,
         row(DATA, "base: all sites, six scales at once", base),
         row(DATA, f"{setting.source.one_site} only", Training(on_one_site(base.config, setting.source))),
+        row(DATA, "the same patient, every site", Training(_of_one_patient(base.config, setting.source))),
         row(DATA, "any scale in (1, 4], two in a quarter of the batches", continuous),
         row(DATA, "half the steps at ×2 alone, then six scales", _in_two_parts(base)),
         row(DEPTH, "base: as mesr-lite", base),
@@ -84,6 +88,20 @@ def _varied(
     if sampling is not None:
         config.sampling = replace(config.sampling, **sampling)
     return Training(config)
+
+
+def _shuffled(base: Training, scale: int) -> Training:
+    """The same body with a pixel shuffle for one scale; all of them together see as many samples as the base."""
+    args = {key: value for key, value in base.config.model.args.items() if key != "hidden"}
+    config = lasting(base.config, max(1, base.config.steps // len(SCALES)), f"{base.name}-shuffled-x{scale}")
+    config.model = replace(config.model, name="mesr-shuffled", args=args | {"scale": scale})
+    config.validation = replace(config.validation, scales=[float(scale)])
+    return Training(replace(config, sampling=replace(config.sampling, scales=[float(scale)])))
+
+
+def _of_one_patient(config: TrainConfig, source: Source) -> TrainConfig:
+    sampling = replace(config.sampling, series=list(source.series))
+    return replace(config, name=f"{config.name}-one-patient", sampling=sampling)
 
 
 def _in_two_parts(base: Training) -> Training:

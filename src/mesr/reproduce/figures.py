@@ -89,7 +89,7 @@ def plots(
         site: whose slices; all where empty.
     """
     own = [row for row in rows if row.group == EQUAL and "2" in row.scales and measured.of(row, "2", site)]
-    own = [row for row in own if len(row.trainings) <= 1]  # At ×2 a family is its first member.
+    own = [row for row in own if len(row.trainings) <= 1 and not row.control]  # At ×2 a family is its first member.
     networks = [row for row in own if row.trainings]
     if not own:
         return []
@@ -116,7 +116,7 @@ def pictures(rows: Sequence[Row], measured: Measured, runner: Runner, folder: Pa
     """The paper's Figures 3 to 5: each site's middle slice shrunk and restored, with difference maps."""
     shown = [
         row for row in rows
-        if row.group == EQUAL and row.system in SHOWN and measured.fate(row).status == "done" and "2" in row.scales
+        if row.group == EQUAL and row.system in SHOWN and not row.control and measured.fate(row).status == "done" and "2" in row.scales
     ]  # fmt: skip
     made: list[Captioned] = []
     options = Options(device=runner.device)
@@ -137,7 +137,7 @@ def changes(rows: Sequence[Row], measured: Measured, runner: Runner, folder: Pat
     found = {
         row.system: (row.title, runner.path(row.trainings[0]))
         for row in rows
-        if row.group == EQUAL and row.system in CHANGED and measured.fate(row).status == "done"
+        if row.group == EQUAL and row.system in CHANGED and not row.control and measured.fate(row).status == "done"
     }
     if len(found) < len(CHANGED):
         return []
@@ -152,7 +152,7 @@ def changes(rows: Sequence[Row], measured: Measured, runner: Runner, folder: Pat
 
 def _tradeoff(rows: Sequence[Row], seen: Sequence[Finding], path: Path) -> None:
     """PSNR over fine detail, and arrows from a network to what a critic made of it."""
-    systems = {row.title: row.system for row in rows if row.group == EQUAL}
+    systems = {row.title: row.system for row in rows if row.group == EQUAL and not row.control}
     places: dict[str, tuple[str, float, float]] = {}
     for method in dict.fromkeys(one.method for one in seen):
         across, up = (

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
 from .ablations import ablations
 from .rows import Experiment, Row, trained, untrained
 from .systems import SYSTEMS, UNTRAINED, System, Terms
-from .trainings import Setting, Training, on_one_site, training
+from .trainings import Setting, Training, at_one_scale, gone_on, on_one_site, training
 
 EXPERIMENTS: tuple[Experiment, ...] = (
     "table1", "table2", "table3", "ablations", "robustness", "native", "figures",
@@ -45,16 +47,30 @@ def table1(setting: Setting) -> list[Row]:
     """Six scales on the pelvis, for low-resolution images shrunk from CT and from simulated CBCT."""
     mesr, scan = SYSTEMS["mesr"], simulation(setting)
     known = training(mesr, "equal", setting)
-    scanned = Training(replace(known.config, name=f"{known.name}-cbct"), simulated=scan)
+    alone = Training(on_one_site(known.config, setting.source))
+    scanned = Training(replace(alone.config, name=f"{known.name}-cbct"), simulated=scan)
     shrunk = {"scales": setting.budget.scales, "sites": setting.source.pelvis}
     simulated = shrunk | {"degradation": scan}
+    where = setting.source.one_site
     return [
         untrained("table1", SHRUNK, "bicubic", **shrunk),
         trained("table1", SHRUNK, mesr.title, mesr.name, known, **shrunk),
         untrained("table1", SCANNED, "bicubic", **simulated),
-        trained("table1", SCANNED, f"{mesr.title}, trained on bicubic LR", mesr.name, known, **simulated),
         trained(
-            "table1", SCANNED, f"{mesr.title}, trained on simulated CBCT", mesr.name, scanned, **simulated
+            "table1",
+            SCANNED,
+            f"{mesr.title}, trained on bicubic LR of {where}",
+            mesr.name,
+            alone,
+            **simulated,
+        ),
+        trained(
+            "table1",
+            SCANNED,
+            f"{mesr.title}, trained on simulated CBCT of {where}",
+            mesr.name,
+            scanned,
+            **simulated,
         ),
     ]
 
@@ -74,6 +90,15 @@ def table2(setting: Setting) -> list[Row]:
         if system.equal is not None
         for row in _of(system, "equal", setting)
     ]
+    mesr = SYSTEMS["mesr"]
+    known = training(mesr, "equal", setting)
+    rows += [
+        trained("table2", EQUAL, f"{mesr.title}, {title}", mesr.name, one, control=True)
+        for title, one in (
+            ("at ×2 alone", at_one_scale(known, 2)),
+            ("for as many steps more", gone_on(known, setting)),
+        )
+    ]
     rows.append(untrained("table2", PUBLISHED, "bicubic"))
     rows += [
         row for system in SYSTEMS.values() if system.as_published for row in _of(system, "published", setting)
@@ -83,7 +108,7 @@ def table2(setting: Setting) -> list[Row]:
 
 def _of(system: System, terms: Terms, setting: Setting) -> list[Row]:
     group = EQUAL if terms == "equal" else PUBLISHED
-    here = terms == "equal" or setting.budget.published or system.always
+    here = terms == "equal" or setting.budget.published or setting.budget.tiny or not system.giant
     if not here:  # Named at its full size, whatever else is reduced.
         setting = setting._replace(budget=replace(setting.budget, tiny=False))
     title = system.titled(terms, setting.budget)
@@ -122,15 +147,27 @@ def table3(setting: Setting) -> list[Row]:
     return rows
 
 
+def patients_sites(setting: Setting) -> tuple[str, ...]:
+    """The sites of patients' CT that are measured: what one mean may be taken over."""
+    source = setting.source
+    spec = source.val if setting.budget.split == "val" else source.test
+    found = [
+        site
+        for scan in spec.scans
+        if scan.modality == "CT" and Path(spec.root, scan.path) != source.phantom
+        for site in scan.sites
+    ]
+    return tuple(dict.fromkeys(found))
+
+
 def robustness(setting: Setting) -> list[Row]:
     """MESR at ×2 where blur, noise or filter are not the ones it was trained on."""
     mesr = SYSTEMS["mesr"]
     known = training(mesr, "equal", setting)
     rows = []
+    patients = patients_sites(setting)
     for degradation in DEGRADATIONS:
-        rows += [
-            untrained("robustness", degradation, name, degradation=degradation)
-            for name in ("bicubic", "sinc")
-        ]
-        rows.append(trained("robustness", degradation, mesr.title, mesr.name, known, degradation=degradation))
+        columns: dict[str, Any] = {"degradation": degradation, "sites": patients}
+        rows += [untrained("robustness", degradation, name, **columns) for name in ("bicubic", "sinc")]
+        rows.append(trained("robustness", degradation, mesr.title, mesr.name, known, **columns))
     return rows

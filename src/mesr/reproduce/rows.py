@@ -23,6 +23,7 @@ class Row:
         scales, degradation: what it is measured at.
         sites: shown in its table; all where empty.
         column: of the paper's Table 2 or 3.
+        control: whether it is there to compare another row of the system with, and in no figure.
         absent: why it is not trained here; empty where it is.
     """
 
@@ -36,6 +37,7 @@ class Row:
     degradation: str = "bicubic"
     sites: tuple[str, ...] = ()
     column: str = ""
+    control: bool = False
     absent: str = ""
 
     @property

@@ -59,7 +59,7 @@ def simulate_set(
             for file, image in ((entry["file"], values), (seen["paired"], _stored(scan))):
                 (folder / file).parent.mkdir(parents=True, exist_ok=True)
                 np.save(folder / file, image, allow_pickle=False)
-            held = series.setdefault(one["id"], dict(one) | {"slices": [], "pairs": degradation})
+            held = series.setdefault(one["id"], dict(one) | {"slices": [], "paired": degradation})
             held["slices"].append(seen)
             if on_slice is not None:
                 on_slice(done + 1, len(work))

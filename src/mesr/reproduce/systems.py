@@ -34,8 +34,10 @@ class System:
         origin: name of the system whose weights it is fine-tuned from with the compound loss.
         column: of the paper's Table 2.
         rate: Adam's, as published.
+        loss: the pixel loss it was published with.
+        critic: the adversarial loss it was published with (`losses.CriticConfig`).
         as_published: whether there is a row of the published kind.
-        always: whether that row is trained under every budget.
+        giant: whether that row is trained under the largest budget only.
         sizes: how large it is, in words, by terms.
     """
 
@@ -50,8 +52,10 @@ class System:
     origin: str = ""
     column: str = ""
     rate: float = 1e-4
+    loss: Literal["l1", "l2"] = "l1"
+    critic: Literal["wasserstein", "cross-entropy", "relativistic"] = "wasserstein"
     as_published: bool = True
-    always: bool = False
+    giant: bool = False
     sizes: Mapping[str, str] = field(default_factory=dict)
 
     @property
@@ -88,15 +92,16 @@ _TINY_META = {"blocks": 3, "features": 16, "hidden": 32}
 SYSTEMS: dict[str, System] = {
     one.name: one
     for one in (
-        System("srcnn", "SRCNN", "srcnn", "own", {}, {}, {"features": 16}, (2,)),
-        System("vdsr", "VDSR", "vdsr", "own", {}, {}, {"layers": 6, "features": 16}, (2,)),
-        System("srresnet", "SRResNet", "srresnet", "fixed", {}, {}, {"blocks": 3, "features": 16}, (2,)),
+        System("srcnn", "SRCNN", "srcnn", "own", {}, {}, {"features": 16}, (2,), loss="l2"),
+        System("vdsr", "VDSR", "vdsr", "own", {}, {}, {"layers": 6, "features": 16}, (2,), loss="l2"),
+        System("srresnet", "SRResNet", "srresnet", "fixed", {}, {}, {"blocks": 3, "features": 16}, (2,), loss="l2"),
         System(
-            "srgan", "SRGAN", "srresnet", "fixed", {}, {}, {"blocks": 3, "features": 16}, (2,), "srresnet", "SRGAN"
+            "srgan", "SRGAN", "srresnet", "fixed", {}, {}, {"blocks": 3, "features": 16}, (2,), "srresnet", "SRGAN",
+            loss="l2", critic="cross-entropy",
         ),
         System(
-            "edsr", "EDSR", "edsr", "fixed", {}, {"blocks": 32, "features": 96}, {"blocks": 4, "features": 20},
-            (2,), column="EDSR", sizes={"published": "32 × 256", "equal": "32 × 96 for 32 × 256"},
+            "edsr", "EDSR", "edsr", "fixed", {}, {"blocks": 32, "features": 96, "residual_scale": 1.0}, {"blocks": 4, "features": 20},
+            (2,), column="EDSR", sizes={"published": "32 × 256", "equal": "32 × 96 for 32 × 256"}, giant=True,
         ),
         System(
             "edsr-16x64", "EDSR 16 × 64", "edsr", "fixed", _LITE, _LITE, {"blocks": 3, "features": 16}, (2, 3, 4)
@@ -105,23 +110,24 @@ SYSTEMS: dict[str, System] = {
             "rdn", "RDN-A", "rdn", "fixed", {}, {}, _TINY_RDN, (2,), column="RDN",
             sizes={"equal": "A for B"},
         ),
-        System("rdn-b", "RDN-B", "rdn", "fixed", _RDN_B, None, _TINY_RDN, (2,), column="RDN"),
+        System("rdn-b", "RDN-B", "rdn", "fixed", _RDN_B, None, _TINY_RDN, (2,), column="RDN", giant=True),
         System(
             "srdensenet", "SRDenseNet", "srdensenet", "fixed", {}, {},
-            {"blocks": 2, "layers": 3, "growth": 8, "bottleneck": 16}, (2,), column="SRDenseNet",
+            {"blocks": 2, "layers": 3, "growth": 8, "bottleneck": 16}, (2,), column="SRDenseNet", loss="l2",
         ),
         System(
             "rrdb", "ESRGAN's generator, L1", "rrdb", "fixed", {}, {"blocks": 7},
-            {"blocks": 1, "features": 16, "growth": 8}, (2,), sizes={"published": "23 blocks", "equal": "7 blocks for 23"},
+            {"blocks": 1, "features": 16, "growth": 8}, (2,), rate=2e-4, sizes={"published": "23 blocks", "equal": "7 blocks for 23"}, giant=True,
         ),
         System(
             "esrgan", "ESRGAN", "rrdb", "fixed", {}, {"blocks": 7}, {"blocks": 1, "features": 16, "growth": 8},
-            (2,), "rrdb", sizes={"published": "23 blocks", "equal": "7 blocks for 23"},
+            (2,), "rrdb", rate=2e-4, sizes={"published": "23 blocks", "equal": "7 blocks for 23"}, critic="relativistic",
+            giant=True,
         ),
         System("meta-rdn", "MetaRDN-A", "meta-rdn", "meta", {}, {}, _TINY_RDN | {"hidden": 32}, column="MetaRDN"),
-        System("meta-rdn-b", "MetaRDN-B", "meta-rdn", "meta", _RDN_B, None, _TINY_RDN | {"hidden": 32}),
+        System("meta-rdn-b", "MetaRDN-B", "meta-rdn", "meta", _RDN_B, None, _TINY_RDN | {"hidden": 32}, giant=True),
         System("miassr", "MIASSR, first stage (L1)", "miassr", "meta", {}, {}, _TINY_META),
-        System("miassr-gan", "MIASSR", "miassr", "meta", {}, {}, _TINY_META, (), "miassr", "MIASSR"),
+        System("miassr-gan", "MIASSR", "miassr", "meta", {}, {}, _TINY_META, (), "miassr", "MIASSR", critic="cross-entropy"),
         System("mesr-lite", "mesr-lite (L1)", "mesr", "own", {}, {"blocks": 16}, _TINY_META, as_published=False),
         System(
             "mesr", "MESR (L1)", "mesr", "own", {}, {"blocks": 64}, _TINY_META | {"blocks": 4}, column="Ours",
@@ -133,11 +139,11 @@ SYSTEMS: dict[str, System] = {
         ),
         System(
             "mesr-paper", "MESR as printed (L1)", "mesr-paper", "own", {"blocks": 64}, None, _TINY_META | {"blocks": 4},
-            column="Ours", rate=4e-4, always=True,
+            column="Ours", rate=4e-4,
         ),
         System(
             "mesr-paper-compound", "MESR as printed (compound)", "mesr-paper", "own", {"blocks": 64}, None,
-            _TINY_META | {"blocks": 4}, (), "mesr-paper", "Ours", rate=4e-4, always=True,
+            _TINY_META | {"blocks": 4}, (), "mesr-paper", "Ours", rate=4e-4,
         ),
     )
 }  # fmt: skip

@@ -20,8 +20,8 @@ from .budgets import Budget
 from .sources import Source
 from .systems import System, Terms
 
-COMPOUND = {"l1": 1.0, "perceptual": 0.05, "adversarial": 0.001}
-"""λ, η and γ of Eq. (12), for which the paper gives no values."""
+COMPOUND = {"l1": 1.0, "perceptual": 0.01, "adversarial": 0.001}
+"""λ, η and γ of Eq. (12), for which the paper gives no values; chosen on val (docs/explanation/losses.md)."""
 
 JOIN = 0.2
 """Share of a fine-tuning after which the adversarial term joins, and over which it then rises."""
@@ -90,6 +90,7 @@ def training(system: System, terms: Terms, setting: Setting, scale: int | None =
             patch=budget.patch, batch=budget.batch, anisotropic=0.0,
             scales=[float(scale)] if scale else [float(one) for one in SCALES],
         ),
+        losses={"l1" if terms == "equal" else system.loss: 1.0},
         optimiser=equal_optimiser(budget.steps) if terms == "equal" else published_optimiser(system.rate, budget.steps),
         validation=_validation(budget.steps, scale or 2),
         steps=budget.steps,
@@ -97,7 +98,13 @@ def training(system: System, terms: Terms, setting: Setting, scale: int | None =
     if system.after is None:
         return Training(config)
     start = training(system.after, terms, setting, scale)
-    return Training(tuned(config, COMPOUND, setting), start)
+    config = tuned(config, COMPOUND, setting)
+    if terms == "published":
+        config.optimiser = published_optimiser(system.rate, budget.tuning)
+        config.critic.loss = system.critic
+        if system.critic != "wasserstein":
+            config.critic.steps = 1
+    return Training(config, start)
 
 
 def network_cost(one: Training) -> Cost:
@@ -124,6 +131,21 @@ def tuned(config: TrainConfig, losses: Mapping[str, float], setting: Setting) ->
         optimiser=OptimiserConfig(rate=1e-4, warmup=min(50, steps // 4), ema=_memory(steps)),
         validation=_validation(steps, config.validation.scales[0]),
         steps=steps,
+    )
+
+
+def gone_on(one: Training, setting: Setting) -> Training:
+    """As many steps more as a fine-tuning has, on L1 alone: what the compound loss is to be compared with."""
+    return Training(replace(tuned(one.config, {"l1": 1.0}, setting), name=f"{one.name}-l1-more"), one)
+
+
+def at_one_scale(one: Training, scale: float) -> Training:
+    """The same with every sample at one scale, as networks of one scale have them."""
+    config = replace(
+        one.config, name=f"{one.name}-x{scale:g}-alone", validation=_validation(one.config.steps, scale)
+    )
+    return Training(
+        replace(config, sampling=replace(config.sampling, scales=[float(scale)])), one.after, one.simulated
     )
 
 
