@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 
 from mesr import testset
 from mesr.cli import app
-from mesr.gallery import illustrate
+from mesr.gallery import illustrate, illustrate_scales
 
 
 @pytest.mark.slow
@@ -39,3 +39,22 @@ def test_the_command_draws_and_tells_what_is_below_a_floor(tmp_path: Path) -> No
     assert result.exit_code == 0, result.output
     assert "against the floor" in result.output
     assert len(list((tmp_path / "out").glob("*-x2.png"))) == 1
+
+
+@pytest.mark.slow
+def test_a_site_is_drawn_at_every_scale(tmp_path: Path) -> None:
+    dicom_series(tmp_path / "scan", size=(4, 96, 96))
+    spec = testset.of_paths([tmp_path / "scan"], "CT")
+    (site,) = {one.site for one in testset.subjects(spec)}
+    drawn = {
+        count: illustrate_scales(
+            ["sinc"], spec, tmp_path, ["1.5", "2", "4"][:count], sites=[site], name=f"of-{count}"
+        )
+        for count in (1, 3)
+    }
+    widths = {}
+    for count, (path,) in drawn.items():
+        with Image.open(path) as image:
+            widths[count] = image.width
+    assert widths[3] == 2 * widths[1]
+    assert illustrate_scales(["sinc"], spec, tmp_path, ["2"], sites=["elsewhere"], name="none") == []

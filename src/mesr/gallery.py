@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -72,6 +72,47 @@ def illustrate(
     return paths
 
 
+def illustrate_scales(
+    models: Sequence[str | Path],
+    spec: EvaluationSpec,
+    out: Path,
+    scales: Sequence[Number],
+    *,
+    sites: Collection[str],
+    name: str,
+    options: Options = Options(),  # noqa: B008
+) -> list[Path]:
+    """Draw `out/SITE-NAME.png` for each of the sites, its middle slice at every scale, over earlier ones.
+
+    Raises:
+        InputError: a scan cannot be read.
+        OutputError: a picture cannot be written there.
+    """
+    loaded = [weights.load(model) for model in models]
+    paths = []
+    for one in middle_slices(spec):
+        if one.site not in sites:
+            continue
+        shown = {}
+        for scale in map(parse_scale, scales):
+            pair = shrunk(one, scale)
+            lr, hr = one.window.inverse(pair.lr), one.window.inverse(pair.hr)
+            shown[label(scale)] = picture.Restored(lr, restored(loaded, pair, one.window, options), hr)
+        path = out / f"{safe_name(one.site)}-{name}.png"
+        title = f"{one.site}, shrunk by each scale and restored. Research use only."
+        picture.over_scales(shown, path, one.window, one.volume.unit, title=title, force=True)
+        paths.append(path)
+    return paths
+
+
+def middle_slices(spec: EvaluationSpec) -> list[Subject]:
+    """The middle slice of every site."""
+    sites: dict[str, list[Subject]] = {}
+    for one in subjects(spec):
+        sites.setdefault(one.site, []).append(one)
+    return [there[len(there) // 2] for there in sites.values()]
+
+
 def middles(
     spec: EvaluationSpec, scale: Scale, degradation: str = "bicubic"
 ) -> Iterator[tuple[Subject, Pair]]:
@@ -80,11 +121,7 @@ def middles(
     Raises:
         InputError: a scan cannot be read.
     """
-    sites: dict[str, list[Subject]] = {}
-    for one in subjects(spec):
-        sites.setdefault(one.site, []).append(one)
-    for there in sites.values():
-        one = there[len(there) // 2]
+    for one in middle_slices(spec):
         yield one, shrunk(one, scale, degradation)
 
 

@@ -246,6 +246,86 @@ def comparison(
         figure.savefig(temporary)
 
 
+class Restored(NamedTuple):
+    """A slice shrunk by one scale: input (H, W), each method's answer and the truth (H', W'), in the scan's unit."""
+
+    lr: FloatImage
+    images: Mapping[str, FloatImage]
+    hr: FloatImage
+
+
+def over_scales(
+    shown: Mapping[str, Restored], path: Path, window: Window = HU_WINDOW, unit: str = "HU", *,
+    title: str = "", force: bool = False,
+) -> None:  # fmt: skip
+    """A figure: a column for each scale; the input and every method's answer enlarged, then every method's error.
+
+    Args:
+        shown: the same slice by scale, with the same methods.
+        path: of the figure; PNG, PDF or SVG by its suffix.
+        window, unit: as for `comparison`.
+
+    Raises:
+        OutputError: the figure cannot be written there.
+    """
+    from matplotlib.figure import Figure
+
+    first = next(iter(shown.values()))
+    display = display_for(first.hr, unit, window)
+    region = most_detailed(display.grey(first.hr))
+    view = around(body_mask(window.forward(first.hr)))
+    methods = list(first.images)
+    errors = {(scale, name): one.images[name] - one.hr for scale, one in shown.items() for name in methods}
+    limit = _round_up(max(float(np.percentile(np.abs(error), 99)) for error in errors.values()))
+    tall = view.height * first.hr.shape[0] / (view.width * first.hr.shape[1])
+    closer = region.height * first.hr.shape[0] / (region.width * first.hr.shape[1])
+    heights = [closer] * (len(methods) + 1) + [tall] * len(methods)
+    columns = len(shown) + 1
+    figure = Figure((2.2 * columns, 2.4 * sum(heights) + 0.9), dpi=130, facecolor="white")
+    figure.set_layout_engine("constrained", h_pad=0.03, w_pad=0.03, hspace=0.01, wspace=0.01)
+    panels = figure.subplots(len(heights), columns, squeeze=False, height_ratios=heights)
+    for column, (scale, one) in enumerate(shown.items()):
+        for row, (name, image) in enumerate({f"input, ×{scale}": one.lr, **one.images}.items()):
+            axes = panels[row, column]
+            _grey(axes, image, one.hr.shape, display, 1.0)
+            _show_only(axes, region, one.hr.shape)
+            quality = (
+                psnr(window.forward(image), window.forward(one.hr), math.ceil(float(scale))) if row else 0.0
+            )
+            axes.set_title(f"{name}\n{quality:.2f} dB" if row else name, fontsize=8)
+        for row, name in enumerate(methods, len(methods) + 1):
+            axes = panels[row, column]
+            mappable = axes.imshow(
+                errors[scale, name],
+                cmap="RdBu_r",
+                vmin=-limit,
+                vmax=limit,
+                extent=(0, one.hr.shape[1], one.hr.shape[0], 0),
+            )
+            _bare(axes)
+            _show_only(axes, view, one.hr.shape)
+            axes.set_title(f"{name} minus reference", fontsize=8)
+    _grey(panels[0, -1], first.hr, first.hr.shape, display, 1.0)
+    _show_only(panels[0, -1], region, first.hr.shape)
+    panels[0, -1].set_title("reference", fontsize=8)
+    for axes in panels[1:, -1]:
+        axes.axis("off")
+    _colour_bar(figure, panels[-1, -1], mappable, unit)
+    panels[1, -1].text(
+        0.0,
+        0.98,
+        f"Grey: {display.name}.",
+        va="top",
+        fontsize=8,
+        color="#333333",
+        transform=panels[1, -1].transAxes,
+    )
+    if title:
+        figure.suptitle(title, fontsize=11)
+    with atomic_path(path, force=force) as temporary:
+        figure.savefig(temporary)
+
+
 def _grey(axes: Axes, image: FloatImage, shape: tuple[int, ...], display: Display, aspect: float) -> None:
     """An image of any size over the truth's field of view, its pixels as they are where it is enlarged."""
     axes.imshow(

@@ -126,3 +126,27 @@ def test_table_1_has_the_papers_spread_beside_ours(setting: Setting, tmp_path: P
     text = comparison.table1(rows, Measured(tmp_path, State(tmp_path, "smoke", "scans")))
     assert "37.59 ± 1.16" in text
     assert "0.0152 ± 0.0014" in text
+
+
+def test_what_holds_of_mesr_is_computed(setting: Setting, tmp_path: Path) -> None:
+    start = "table2/on-equal-terms/"
+    gains = {f"{start}smoke-mesr": 1.5, f"{start}smoke-meta-rdn": 2.0, f"{start}smoke-miassr": 1.0}
+    text = _page(setting, tmp_path / "out", gains)
+    holds = [
+        line.split("|")[1:4] for line in text.splitlines() if " ahead of " in line or " first of all " in line
+    ]
+    told = {claim.strip(): (word.strip(), figure.strip()) for claim, word, figure in holds}
+    first = told["MESR (L1) first of all networks in PSNR, dB, pelvis, ×2"]
+    assert first[0] == "**no**"
+    assert "42.00" in first[1]
+    assert told["MESR (L1) (smoke) ahead of MetaRDN-A (smoke), pelvis, ×2"][0] == "**no**"
+    assert told["MESR (L1) (smoke) ahead of MIASSR, first stage (L1) (smoke), pelvis, ×2"] == (
+        "yes",
+        "+0.50 [+0.50, +0.50] dB",
+    )
+    assert not any("mesr-lite" in claim for claim in told)
+
+
+def test_a_training_that_got_worse_is_marked() -> None:
+    assert comparison._course(30.0, 31.0) == "30.00 → 31.00"
+    assert "worse" in comparison._course(31.0, 31.0)

@@ -1,4 +1,4 @@
-"""Distortion against perception, told of methods that are there without training."""
+"""Distortion against perception, and time, told of methods that are there without training."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from small_source import small_source
 
-from mesr.reproduce import perception
+from mesr.reproduce import perception, timing
 from mesr.reproduce.comparison import perception as table
 from mesr.testset import EvaluationSpec
 
@@ -33,3 +33,10 @@ def test_what_changed_is_drawn_for_every_site(spec: EvaluationSpec, tmp_path: Pa
     drawn = dict(perception.invented(spec, ("before", "bicubic"), ("after", "sinc"), tmp_path))
     assert drawn
     assert all(path.stat().st_size > 10_000 for path in drawn.values())
+
+
+def test_every_method_is_timed() -> None:
+    found = timing.findings([("nearest", "nearest"), ("iterated", "backprojection")])
+    seconds = {one.method: one.value for one in found}
+    assert 0 < seconds["nearest"] < seconds["iterated"]
+    assert {one.measure for one in found} == {timing.SECONDS}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -119,7 +120,19 @@ def test_the_plots_are_drawn_beside_the_page_and_found_again(
     assert "](results/psnr-parameters.png)" in text
     assert "](results/psnr-detail.png)" in text
     assert "## Distortion and perception" in text
+    assert "](results/psnr-seconds.png)" in text
     assert (tmp_path / "results" / "pelvis-x2.png").is_file()
+    assert (tmp_path / "results" / "pelvis-scales.png").is_file()
+
+
+def test_figures_of_test_scans_are_looks_at_them(finished: tuple[Setting, Path], tmp_path: Path) -> None:
+    setting, out = finished
+    source = replace(
+        setting.source, test=replace(setting.source.test, split="test", looks=str(tmp_path / "looks.csv"))
+    )
+    looking = setting._replace(budget=replace(setting.budget, split="test"), source=source)
+    publish(["native"], _runner(looking, out), tmp_path / "results.md", drawing=True)
+    assert "mesr reproduce --budget smoke: figures" in (tmp_path / "looks.csv").read_text()
 
 
 def test_progress_is_the_mean_over_sites_at_the_first_and_the_last_validation(tmp_path: Path) -> None:
@@ -133,3 +146,14 @@ def test_progress_is_the_mean_over_sites_at_the_first_and_the_last_validation(tm
     ]
     (tmp_path / "log.csv").write_text("\n".join(lines) + "\n", encoding="utf-8")
     assert progress(tmp_path / "log.csv") == (35.0, 37.0)
+
+
+def test_the_critic_s_slope_is_that_of_its_late_lessons(tmp_path: Path) -> None:
+    lines = [
+        "step,quantity,value",
+        *(f"{n},critic gradient norm,{value}" for n, value in enumerate((9, 9, 1.0, 1.1))),
+    ]
+    (tmp_path / "log.csv").write_text("\n".join(lines))
+    assert running.slope(tmp_path / "log.csv") == pytest.approx(1.05)
+    (tmp_path / "log.csv").write_text("step,quantity,value\n1,loss,0.5\n")
+    assert running.slope(tmp_path / "log.csv") == 0

@@ -3,7 +3,7 @@
 systems, budgets, sources   what there is: networks, sizes and steps, scans
 trainings, rows, plan, ablations   what the paper's experiments ask for
 running, simulated, state, estimate   doing it, and going on where it was stopped
-measured, comparison, findings, as_is, perception, figures, document   telling it, beside the paper's figures
+measured, comparison, findings, as_is, perception, timing, figures, document   telling it, beside the paper's figures
 """
 
 from __future__ import annotations
@@ -12,7 +12,9 @@ from collections.abc import Collection, Sequence
 from pathlib import Path
 
 from ..inference import Options
-from . import as_is, document, figures, findings, perception
+from ..models import weights
+from ..testset import log_look
+from . import as_is, document, figures, findings, perception, timing
 from .measured import Measured
 from .plan import EQUAL, EXPERIMENTS, plan
 from .rows import Experiment, Row
@@ -70,19 +72,31 @@ def publish(experiments: Sequence[Experiment], runner: Runner, page: Path, *, dr
     rows = [row for row in every if row.experiment in begun]
     measured = Measured(runner.out, runner.state)
     table2 = [row for row in every if row.experiment == "table2"]
-    notes, seen = runner.out / "native.csv", runner.out / "perception.csv"
+    notes, seen, timed = (runner.out / f"{name}.csv" for name in ("native", "perception", "seconds"))
+    if drawing and {"native", "figures"} & set(experiments):
+        _log_look(runner)
     if drawing and "native" in experiments:
-        methods = _methods(table2, NATIVE, measured, runner)
         phantom = runner.setting.budget.split == "test"
+        methods = _methods(table2, NATIVE, measured, runner)
+        methods += [(name, name) for name in weights.shipped() if not runner.setting.budget.tiny]
         found = as_is.findings(runner.setting.source, methods, runner.device, phantom=phantom)
         findings.write(found, notes)
     if drawing and "figures" in experiments:
+        options = Options(device=runner.device)
         methods = _methods(table2, figures.PERCEIVED, measured, runner)
-        findings.write(perception.findings(runner.spec, methods, Options(device=runner.device)), seen)
-        figures.draw(table2, measured, runner, page, findings.read(seen))
+        findings.write(perception.findings(runner.spec, methods, options), seen)
+        methods = _methods(table2, {row.system for row in table2}, measured, runner)
+        findings.write(timing.findings(methods, options), timed)
+        figures.draw(every, measured, runner, page, findings.read(seen), findings.read(timed))
     document.write(
         page, runner.setting, rows, measured, findings.read(notes), findings.read(seen), figures.drawn(page)
     )
+
+
+def _log_look(runner: Runner) -> None:
+    """Figures look at the test set as well."""
+    if runner.spec.split == "test":
+        log_look(Path(runner.spec.looks), f"mesr reproduce --budget {runner.setting.budget.name}: figures")
 
 
 def _methods(

@@ -11,8 +11,14 @@ from .paper import paper
 from .plan import EQUAL, PUBLISHED
 from .rows import Row
 
-LEADER = "mesr"
-"""The system that every other is compared with."""
+LEADERS = {EQUAL: "mesr", PUBLISHED: "mesr-paper"}
+"""The system that every other is compared with, in each part of Table 2."""
+
+BODY = (
+    ("psnr_body", "PSNR, dB", 2), ("mae_body", "MAE, HU", 2), ("rmse_body", "RMSE, HU", 2),
+    ("mae_above", "MAE above 1000 HU, HU", 1),
+)  # fmt: skip
+"""The protocol's measures inside the body."""
 
 
 def table1(rows: Sequence[Row], measured: Measured) -> str:
@@ -44,21 +50,35 @@ def table1(rows: Sequence[Row], measured: Measured) -> str:
     return "\n\n".join(parts)
 
 
-def table2(rows: Sequence[Row], measured: Measured, headline: str) -> str:
-    """Both parts at ×2 on the headline site, then every site, then every scale."""
+def table2(rows: Sequence[Row], measured: Measured, headline: str, patients: Sequence[str]) -> str:
+    """Both parts at ×2 on the headline site, then every site, then every scale.
+
+    Args:
+        patients: sites of patients' CT, which the verdicts are about.
+    """
     parts = []
     for group in (EQUAL, PUBLISHED):
         own = [row for row in rows if row.group == group and "2" in row.scales]
-        parts += [f"### {group}", _systems(own, measured, headline)]
-        if group == EQUAL:
-            parts += [f"### {group}, every site", _by_site(own, measured, "2")]
-            wide = [row for row in rows if row.group == group and row.scales != ("2",)]
-            parts += [f"### {group}, every scale", _by_scale(wide, measured, headline)]
+        wide = [row for row in rows if row.group == group and row.scales != ("2",)]
+        leader = _leader(own, LEADERS[group])
+        parts += [f"### {group}", _systems(own, measured, headline, leader)]
+        if group == EQUAL and (found := _verdicts(own, measured, headline, patients)):
+            parts += [f"### {group}, what holds", found]
+        parts += _titled(f"### {group}, inside the body", _in_body(own, measured, headline))
+        parts += _titled(f"### {group}, every site", _by_site(own, measured, "2", leader))
+        parts += _titled(f"### {group}, every scale", _by_scale(wide, measured, headline, leader))
     return "\n\n".join(part for part in parts if part)
 
 
-def _systems(rows: Sequence[Row], measured: Measured, site: str) -> str:
-    leader = next((row for row in rows if row.system == LEADER), None)
+def _titled(title: str, text: str) -> list[str]:
+    return [title, text] if text else []
+
+
+def _leader(rows: Sequence[Row], system: str) -> Row | None:
+    return next((row for row in rows if row.system == system and not row.control), None)
+
+
+def _systems(rows: Sequence[Row], measured: Measured, site: str, leader: Row | None) -> str:
     printed = paper()["table2"]
     body = []
     for row in rows:
@@ -67,11 +87,7 @@ def _systems(rows: Sequence[Row], measured: Measured, site: str) -> str:
         cost = measured.cost(row)
         trained = measured.trained(row)
         ours = [spread(measured.mean(row, "2", name, site), digits) for name, _, digits in MEASURES]
-        behind = (
-            measured.difference(leader, row, "2", site=site)
-            if leader is not None and leader is not row
-            else None
-        )
+        behind = measured.difference(leader, row, "2", site=site) if leader and leader is not row else None
         body.append(
             [
                 row.title, *([missing, "", ""] if missing else ours), interval(behind),
@@ -85,64 +101,128 @@ def _systems(rows: Sequence[Row], measured: Measured, site: str) -> str:
     found = [one for row in rows for one in measured.of(row, "2", site)]
     title = f"×2, {site or 'all sites'}: {population(found)}." if found else "Nothing is measured yet."
     header = [
-        "system", "PSNR, dB", "SSIM", "NRMSE", "MESR (L1) minus it, dB [95 %]", "paper: PSNR", "paper: SSIM",
-        "paper: NRMSE", "parameters", "paper: parameters", "multiply-adds a pixel", "samples at ×2",
+        "system", "PSNR, dB", "SSIM", "NRMSE", f"{leader.title if leader else 'MESR'} minus it, dB [95 %]",
+        "paper: PSNR", "paper: SSIM", "paper: NRMSE", "parameters", "paper: parameters", "multiply-adds a pixel",
+        "samples at ×2",
     ]  # fmt: skip
     return f"{title}\n\n{markdown(header, body)}"
 
 
-def _by_site(rows: Sequence[Row], measured: Measured, scale: str) -> str:
-    sites = measured.sites(rows)
-    if not sites:
-        return ""
-    counts = [population([one for row in rows for one in measured.of(row, scale, site)]) for site in sites]
-    body = [
-        [row.title, *(spread(measured.mean(row, scale, site=site), 2) for site in sites)]
-        for row in rows
-        if not row.absent
-    ]
-    header = ["PSNR, dB", *(f"{site} ({count})" for site, count in zip(sites, counts, strict=True))]
-    return markdown(header, body)
-
-
-def _by_scale(rows: Sequence[Row], measured: Measured, site: str) -> str:
-    if not rows:
-        return ""
-    scales = max((row.scales for row in rows), key=len)
-    leader = next((row for row in rows if row.system == LEADER), None)
+def _verdicts(rows: Sequence[Row], measured: Measured, headline: str, patients: Sequence[str]) -> str:
+    """What was to be shown of MESR on equal terms, and whether it is; nothing of what is not measured yet."""
     body = []
-    for row in rows:
+    networks = [row for row in rows if row.trainings and not row.control and measured.of(row, "2")]
+    mesr, lite = (_leader(networks, name) for name in ("mesr", "mesr-lite"))
+    for site in patients if mesr else ():
+        for name, title, digits in MEASURES:
+            means = {
+                row.title: mean.mean for row in networks if (mean := measured.mean(row, "2", name, site))
+            }
+            best = (min if name == "nrmse" else max)(means, key=lambda one: means[one], default="")
+            if mesr and mesr.title in means:
+                figure = f"{means[mesr.title]:.{digits}f}; best: {best}, {means[best]:.{digits}f}"
+                body.append(
+                    [
+                        f"MESR (L1) first of all networks in {title}, {site}, ×2",
+                        _word(best == mesr.title),
+                        figure,
+                    ]
+                )
+    for ours, theirs in ((mesr, "meta-rdn"), (mesr, "miassr"), (lite, "miassr")):
+        other = _leader(networks, theirs)
+        for scale in ours.scales if ours and other else ():
+            ahead = measured.difference(ours, other, scale, site=headline) if ours and other else None
+            if ours and other and ahead is not None:
+                claim = f"{ours.title} ahead of {other.title}, {headline or 'all sites'}, ×{scale}"
+                body.append([claim, _word(ahead.mean > 0), f"{interval(ahead)} dB"])
+    return markdown(["to be shown", "holds", "figure"], body) if body else ""
+
+
+def _word(holds: bool) -> str:
+    return "yes" if holds else "**no**"
+
+
+def _in_body(rows: Sequence[Row], measured: Measured, site: str) -> str:
+    """At ×2: what air and clipping cannot flatter."""
+    body = [
+        [row.title, *(spread(measured.mean(row, "2", name, site), digits) for name, _, digits in BODY)]
+        for row in rows
+        if measured.of(row, "2", site)
+    ]
+    return markdown([f"×2, {site or 'all sites'}", *(title for _, title, _ in BODY)], body) if body else ""
+
+
+def _by_site(rows: Sequence[Row], measured: Measured, scale: str, leader: Row | None) -> str:
+    """Each measure at every site; under PSNR what the leader gains."""
+    sites = measured.sites(rows)
+    there = [row for row in rows if measured.of(row, scale)]
+    counts = [population([one for row in there for one in measured.of(row, scale, site)]) for site in sites]
+    heads = [f"{site} ({count})" for site, count in zip(sites, counts, strict=True)]
+    parts = []
+    for name, title, digits in MEASURES if sites else ():
+        body = []
+        for row in there:
+            body.append(
+                [row.title, *(spread(measured.mean(row, scale, name, site), digits) for site in sites)]
+            )
+            if leader is not None and row is not leader:
+                gains = (
+                    interval(measured.difference(leader, row, scale, name, site), digits) for site in sites
+                )
+                body.append([f"   {leader.title} minus it", *gains])
+        parts.append(markdown([title, *heads], body))
+    return "\n\n".join(parts)
+
+
+def _by_scale(rows: Sequence[Row], measured: Measured, site: str, leader: Row | None) -> str:
+    there = [row for row in rows if measured.of(row)]
+    if not there:
+        return ""
+    scales = max((row.scales for row in there), key=len)
+    body = []
+    for row in there:
         body.append([row.title, *(spread(measured.mean(row, scale, site=site), 2) for scale in scales)])
-        if leader is not None and row is not leader and measured.fate(row).status == "done":
+        if leader is not None and row is not leader:
             gains = (interval(measured.difference(leader, row, scale, site=site)) for scale in scales)
-            body.append(["   MESR (L1) minus it", *gains])
+            body.append([f"   {leader.title} minus it", *gains])
     return markdown([f"PSNR, dB, {site or 'all sites'}", *(f"×{scale}" for scale in scales)], body)
 
 
 def table3(rows: Sequence[Row], measured: Measured) -> str:
-    """Methods down; for each site the three measures, the paper's beside ours."""
+    """Methods down; for each site the three measures, the paper's beside ours, and what MESR gains."""
     printed = paper()["table3"]
+    leader = _leader(rows, "mesr")
     parts = [f"Trained on {rows[0].group} only; ×2."] if rows else []
     for site in dict.fromkeys(site for row in rows for site in row.sites):
         body = []
         for row in rows:
             known = printed.get(row.column, {}).get(site, {})
+            behind = (
+                measured.difference(leader, row, "2", site=site) if leader and leader is not row else None
+            )
             body.append(
                 [
                     row.title,
                     *(spread(measured.mean(row, "2", name, site), digits) for name, _, digits in MEASURES),
+                    interval(behind),
                     *(f"{known[name]:.{digits}f}" if known else NONE for name, _, digits in MEASURES),
                 ]
             )
         found = [one for row in rows for one in measured.of(row, "2", site)]
         titles = [title for _, title, _ in MEASURES]
         parts.append(f"**{site}**" + (f" – {population(found)}" if found else ""))
-        parts.append(markdown(["system", *titles, *(f"paper: {title}" for title in titles)], body))
+        header = [
+            "system",
+            *titles,
+            "MESR (L1) minus it, dB [95 %]",
+            *(f"paper: {title}" for title in titles),
+        ]
+        parts.append(markdown(header, body))
     return "\n\n".join(parts)
 
 
 def ablations(rows: Sequence[Row], measured: Measured, headline: str) -> str:
-    """For each group the base's PSNR and what every other row gains over it, at every scale."""
+    """For each group the base's PSNR and what every other row gains over it, at every scale and at every site."""
     parts = []
     for group in dict.fromkeys(row.group for row in rows):
         base, *others = (row for row in rows if row.group == group)
@@ -152,18 +232,26 @@ def ablations(rows: Sequence[Row], measured: Measured, headline: str) -> str:
         for row in others:
             gains = (interval(measured.difference(row, base, s, site=headline)) for s in base.scales)
             body.append([row.title, *gains])
+        count = population(measured.of(base, site=headline))
         header = [
-            f"PSNR, dB, {headline or 'all sites'}; below the first row, gain over it",
+            f"PSNR, dB, {headline or 'all sites'} ({count}); below the first row, gain over it",
             *(f"×{s}" for s in base.scales),
         ]
         parts += [f"**{group}**", markdown(header, body)]
+        sites = measured.sites([base])
+        body = [[base.title, *(spread(measured.mean(base, "2", site=site), 2) for site in sites)]]
+        for row in others:
+            gains = (interval(measured.difference(row, base, "2", site=site)) for site in sites)
+            body.append([row.title, *gains])
+        parts.append(markdown(["the same at ×2, by site", *sites], body))
     return "\n\n".join(parts)
 
 
 def robustness(rows: Sequence[Row], measured: Measured) -> str:
-    """Degradations down; PSNR of each method and the gain over the windowed sinc, over all sites."""
+    """Degradations down; PSNR of each method and the gain over the windowed sinc, over patients' CT."""
     body = []
     titles = list(dict.fromkeys(row.title for row in rows))
+    count = population([one for row in rows[:1] for one in measured.of(row)])
     for group in dict.fromkeys(row.group for row in rows):
         own = {row.title: row for row in rows if row.group == group}
         network = next((row for row in own.values() if row.trainings), None)
@@ -172,7 +260,8 @@ def robustness(rows: Sequence[Row], measured: Measured) -> str:
         body.append(
             [group, *(spread(measured.mean(own[t], "2"), 2) if t in own else NONE for t in titles), gain]
         )
-    return markdown(["degradation", *titles, "network minus sinc, dB [95 %]"], body)
+    table = markdown(["degradation", *titles, "network minus sinc, dB [95 %]"], body)
+    return f"Patients' CT of every site together: {count}.\n\n{table}"
 
 
 def as_is(found: Sequence[Finding]) -> str:
@@ -226,15 +315,21 @@ def budgets(rows: Sequence[Row], measured: Measured) -> str:
             body.append(
                 [
                     name, millions(one.parameters), millions(one.multiply_adds), f"{one.steps:,}", f"{one.samples:,}",
-                    f"{one.samples_at:,}", f"{one.minutes:.1f}", f"{one.first:.2f} → {one.last:.2f}", losses,
-                    one.weights_id[:12],
+                    f"{one.samples_at:,}", f"{one.minutes:.1f}", _course(one.first, one.last), losses,
+                    f"{one.slope:.2f}" if one.slope else NONE, one.weights_id[:12],
                 ]
             )  # fmt: skip
     header = [
         "training", "parameters", "multiply-adds a pixel", "steps", "samples", "samples at ×2 or its own scale",
-        "minutes", "validation PSNR, first → last, dB", "losses", "weights id",
+        "minutes", "validation PSNR, first → last, dB", "losses", "critic's gradient norm", "weights id",
     ]  # fmt: skip
     return markdown(header, body) if body else "None ended yet."
+
+
+def _course(first: float, last: float) -> str:
+    """A training's validations; what got worse is marked."""
+    text = f"{first:.2f} → {last:.2f}"
+    return text if last > first else f"{text} **(worse)**"
 
 
 def unfinished(rows: Sequence[Row], measured: Measured) -> str:

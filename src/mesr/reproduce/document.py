@@ -14,7 +14,7 @@ from . import comparison
 from .findings import Finding
 from .measured import Measured, population
 from .paper import paper
-from .plan import SCANNED
+from .plan import SCANNED, patients_sites
 from .rows import Experiment, Row
 from .trainings import COMPOUND, Setting
 
@@ -78,13 +78,16 @@ def document(
     if "table1" in of:
         parts += ["## Table 1: six scales", comparison.table1(of["table1"], measured)]
     if "table2" in of:
-        parts += ["## Table 2: systems at ×2", comparison.table2(of["table2"], measured, headline)]
+        parts += [
+            "## Table 2: systems at ×2",
+            comparison.table2(of["table2"], measured, headline, patients_sites(setting)),
+        ]
     if "table3" in of:
         parts += ["## Table 3: other sites", comparison.table3(of["table3"], measured)]
     if "ablations" in of:
         parts += ["## Ablations", comparison.ablations(of["ablations"], measured, headline)]
     if "robustness" in of:
-        parts += ["## Robustness, ×2, all sites", comparison.robustness(of["robustness"], measured)]
+        parts += ["## Robustness, ×2", comparison.robustness(of["robustness"], measured)]
     if found:
         parts += ["## Native resolution, ×2: scans as they are", comparison.as_is(found)]
     if seen:

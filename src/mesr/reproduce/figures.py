@@ -13,7 +13,7 @@ from statistics import fmean
 from typing import TYPE_CHECKING
 
 from ..files import atomic_path
-from ..gallery import illustrate
+from ..gallery import illustrate, illustrate_scales
 from ..inference import Options
 from .findings import Finding
 from .measured import Measured
@@ -22,6 +22,7 @@ from .plan import EQUAL
 from .rows import Row
 from .running import Runner
 from .systems import SYSTEMS
+from .timing import SECONDS
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -45,25 +46,33 @@ LIST = "figures.json"
 
 
 def draw(
-    rows: Sequence[Row], measured: Measured, runner: Runner, page: Path, seen: Sequence[Finding] = ()
+    rows: Sequence[Row],
+    measured: Measured,
+    runner: Runner,
+    page: Path,
+    seen: Sequence[Finding] = (),
+    timed: Sequence[Finding] = (),
 ) -> None:
     """Draw every figure into a folder beside the page, with the list of their captions.
 
     Args:
-        rows: Table 2's.
+        rows: of the whole plan.
         seen: of `perception`.
+        timed: of `timing`.
     """
     folder = page.parent / page.stem
     site = next(iter(runner.setting.source.pelvis), "")
-    made = plots(rows, measured, runner, folder, site)
+    table2 = [row for row in rows if row.experiment == "table2"]
+    made = plots(table2, measured, runner, folder, site, timed)
     if seen:
         path = folder / "psnr-detail.png"
-        _tradeoff(rows, seen, path)
+        _tradeoff(table2, seen, path)
         made.append(
             (f"Distortion against perception, ×2, mean over sites{runner.setting.budget.mark}.", path)
         )
-    made += pictures(rows, measured, runner, folder)
-    made += changes(rows, measured, runner, folder)
+    made += pictures(table2, measured, runner, folder)
+    made += scales(rows, measured, runner, folder)
+    made += changes(table2, measured, runner, folder)
     with atomic_path(folder / LIST, force=True) as temporary:
         text = json.dumps([[caption, path.name] for caption, path in made], indent=1)
         temporary.write_text(text + "\n", encoding="utf-8")
@@ -80,16 +89,24 @@ def drawn(page: Path) -> list[Captioned]:
 
 
 def plots(
-    rows: Sequence[Row], measured: Measured, runner: Runner, folder: Path, site: str
+    rows: Sequence[Row],
+    measured: Measured,
+    runner: Runner,
+    folder: Path,
+    site: str,
+    timed: Sequence[Finding] = (),
 ) -> list[Captioned]:
     """PSNR at ×2 on equal terms against parameters and time a slice, and in validation against samples seen.
 
     Args:
         rows: Table 2's.
         site: whose slices; all where empty.
+        timed: of `timing`; without them nothing is drawn against time.
     """
     own = [row for row in rows if row.group == EQUAL and "2" in row.scales and measured.of(row, "2", site)]
-    own = [row for row in own if len(row.trainings) <= 1 and not row.control]  # At ×2 a family is its first member.
+    own = [
+        row for row in own if len(row.trainings) <= 1 and not row.control
+    ]  # At ×2 a family is its first member.
     networks = [row for row in own if row.trainings]
     if not own:
         return []
@@ -102,18 +119,48 @@ def plots(
     path = folder / "psnr-parameters.png"
     _scatter(points, measured, site, "parameters, millions", mark, path)
     made.append((f"PSNR against parameters: {mark}.", path))
-    path = folder / "psnr-seconds.png"
-    timed = [(row.title, one.mean, row) for row in own if (one := measured.mean(row, "2", "seconds", site))]
-    _scatter(timed, measured, site, "seconds a slice on the machine that measured", mark, path)
-    made.append((f"PSNR against time: {mark}.", path))
+    seconds = {one.method: one.value for one in timed}
+    quick = [(row.title, seconds[row.title], row) for row in own if row.title in seconds]
+    if quick:
+        path = folder / "psnr-seconds.png"
+        _scatter(quick, measured, site, f"{SECONDS}, medians in turns", mark, path)
+        made.append((f"PSNR against time: {mark}.", path))
     path = folder / "psnr-samples.png"
     _curves(networks, runner, path)
     made.append((f"PSNR in validation against samples seen{runner.setting.budget.mark}.", path))
     return made
 
 
+def scales(rows: Sequence[Row], measured: Measured, runner: Runner, folder: Path) -> list[Captioned]:
+    """The paper's Figures 3 to 5: pelvis at every scale, and other sites by the network that has seen pelvis alone."""
+    source, made = runner.setting.source, []
+    for experiment, sites, name, told in (
+        ("table2", source.pelvis, "scales", "every scale"),
+        (
+            "table3",
+            source.elsewhere,
+            "scales-one-site",
+            f"every scale, by MESR trained on {source.one_site} only",
+        ),
+    ):
+        row = next(
+            (r for r in rows if r.experiment == experiment and r.system == "mesr" and not r.control), None
+        )
+        if row is None or measured.fate(row).status != "done":
+            continue
+        drawn = illustrate_scales(
+            ["bicubic", runner.path(row.trainings[0])], runner.spec, folder, runner.setting.budget.scales,
+            sites=sites, name=name, options=Options(device=runner.device),
+        )  # fmt: skip
+        made += [
+            (f"{path.stem.removesuffix(f'-{name}')}, {told}{runner.setting.budget.mark}.", path)
+            for path in drawn
+        ]
+    return made
+
+
 def pictures(rows: Sequence[Row], measured: Measured, runner: Runner, folder: Path) -> list[Captioned]:
-    """The paper's Figures 3 to 5: each site's middle slice shrunk and restored, with difference maps."""
+    """Each site's middle slice shrunk and restored by several systems, with difference maps."""
     shown = [
         row for row in rows
         if row.group == EQUAL and row.system in SHOWN and not row.control and measured.fate(row).status == "done" and "2" in row.scales
@@ -137,7 +184,10 @@ def changes(rows: Sequence[Row], measured: Measured, runner: Runner, folder: Pat
     found = {
         row.system: (row.title, runner.path(row.trainings[0]))
         for row in rows
-        if row.group == EQUAL and row.system in CHANGED and not row.control and measured.fate(row).status == "done"
+        if row.group == EQUAL
+        and row.system in CHANGED
+        and not row.control
+        and measured.fate(row).status == "done"
     }
     if len(found) < len(CHANGED):
         return []

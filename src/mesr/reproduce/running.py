@@ -161,6 +161,7 @@ class Runner:
             first=first,
             last=last,
             losses=dict(one.config.losses),
+            slope=slope(self.folder(one) / "log.csv"),
         )
 
     def _set(self, one: Training) -> Path:
@@ -223,6 +224,18 @@ def progress(log: Path) -> tuple[float, float]:
         raise InputError("no-validation", "The training's log holds no validation.", path=log)
     means: Mapping[int, float] = {step: sum(values) / len(values) for step, values in found.items()}
     return means[min(means)], means[max(means)]
+
+
+def slope(log: Path) -> float:
+    """Mean norm of the critic's gradient over the last half of its lessons, from a run's log.csv; 0 without any."""
+    with log.open(newline="", encoding="utf-8") as file:
+        found = [
+            float(line["value"])
+            for line in csv.DictReader(file)
+            if line["quantity"] == "critic gradient norm"
+        ]
+    late = found[len(found) // 2 :]
+    return sum(late) / len(late) if late else 0.0
 
 
 def _silent(_: object) -> None:

@@ -32,6 +32,7 @@ class Trained:
         minutes: wall clock, likewise.
         first, last: dB on the slices to validate on, mean over sites, at the first validation and at the end.
         losses: weight of each term.
+        slope: mean norm of the critic's gradient over the last half of the steps it learnt in; 0 without a critic.
     """
 
     fingerprint: str
@@ -45,6 +46,7 @@ class Trained:
     first: float
     last: float
     losses: dict[str, float] = field(default_factory=dict)
+    slope: float = 0.0
 
 
 @dataclass
