@@ -53,7 +53,7 @@ def test_a_name_stands_for_one_training(setting: Setting, name: str) -> None:
 
 def test_on_equal_terms_only_network_and_scales_differ(setting: Setting) -> None:
     seen = set()
-    for row in _table2(setting, EQUAL):
+    for row in (row for row in _table2(setting, EQUAL) if not row.control):
         for training in row.trainings:
             first = next(training.chain()).config
             assert first.losses == {"l1": 1.0}
@@ -68,7 +68,7 @@ def test_reduced_systems_have_four_to_six_million_parameters(setting: Setting) -
         for one in row.trainings:
             size, system = network_cost(one).parameters, SYSTEMS[row.system]
             assert size <= 6e6
-            assert size >= 4e6 or system.equal == system.published or system.name in ("mesr", "mesr-lite")
+            assert size >= 4e6 or system.equal == system.published or system.name.startswith("mesr")
 
 
 def test_published_giants_are_trained_on_a_gpu_only(setting: Setting) -> None:

@@ -66,6 +66,7 @@ def ablations(setting: Setting) -> list[Row]:
         config = replace(tuned(base.config, losses, setting), name=f"{base.name}-{name}-loss")
         rows.append(row(LOSS, title, Training(config, base)))
     continuous = _varied(base, "continuous", sampling={"scales": [], "anisotropic": 0.25})
+    deep = _varied(base, "", {"args": spec | ({} if setting.budget.tiny else {"blocks": 64})})
     return [
         *rows,
         row(DATA, "base: all sites, six scales at once", base),
@@ -74,7 +75,8 @@ def ablations(setting: Setting) -> list[Row]:
         row(DATA, "any scale in (1, 4], two in a quarter of the batches", continuous),
         row(DATA, "half the steps at ×2 alone, then six scales", _in_two_parts(base)),
         row(DEPTH, "base: as mesr-lite", base),
-        row(DEPTH, "as mesr", training(SYSTEMS["mesr"], "equal", setting)),
+        row(DEPTH, "64 blocks", Training(replace(deep.config, name=f"{setting.budget.name}-mesr-64"))),
+        row(DEPTH, "as mesr: 32 blocks in two orientations", training(SYSTEMS["mesr"], "equal", setting)),
     ]
 
 

@@ -86,6 +86,9 @@ class System:
 
 _RDN_B = {"blocks": 16, "layers": 8, "growth": 64}
 _LITE = {"blocks": 16, "features": 64, "residual_scale": 1.0}
+_TWICE = {"blocks": 32, "orientations": 2}
+"""As many multiply-adds as 64 blocks in one orientation, half the parameters, and ahead on val (docs/explanation/choices.md)."""
+
 _TINY_RDN = {"blocks": 2, "layers": 2, "growth": 8, "features": 16}
 _TINY_META = {"blocks": 3, "features": 16, "hidden": 32}
 
@@ -130,11 +133,11 @@ SYSTEMS: dict[str, System] = {
         System("miassr-gan", "MIASSR", "miassr", "meta", {}, {}, _TINY_META, (), "miassr", "MIASSR", critic="cross-entropy"),
         System("mesr-lite", "mesr-lite (L1)", "mesr", "own", {}, {"blocks": 16}, _TINY_META, as_published=False),
         System(
-            "mesr", "MESR (L1)", "mesr", "own", {}, {"blocks": 64}, _TINY_META | {"blocks": 4}, column="Ours",
-            as_published=False,
+            "mesr", "MESR (L1)", "mesr", "own", {}, _TWICE, _TINY_META | {"blocks": 4}, column="Ours",
+            as_published=False, sizes={"equal": "32 blocks in two orientations"},
         ),
         System(
-            "mesr-compound", "MESR (compound)", "mesr", "own", {}, {"blocks": 64}, _TINY_META | {"blocks": 4}, (),
+            "mesr-compound", "MESR (compound)", "mesr", "own", {}, _TWICE, _TINY_META | {"blocks": 4}, (),
             "mesr", "Ours", as_published=False,
         ),
         System(

@@ -139,6 +139,12 @@ def gone_on(one: Training, setting: Setting) -> Training:
     return Training(replace(tuned(one.config, {"l1": 1.0}, setting), name=f"{one.name}-l1-more"), one)
 
 
+def of_another_seed(one: Training) -> Training:
+    """The same with other patches and another beginning: what differences between single trainings are worth."""
+    sampling = replace(one.config.sampling, seed=one.config.sampling.seed + 1)
+    return Training(replace(one.config, name=f"{one.name}-seed", sampling=sampling), one.after, one.simulated)
+
+
 def at_one_scale(one: Training, scale: float) -> Training:
     """The same with every sample at one scale, as networks of one scale have them."""
     config = replace(
