@@ -7,10 +7,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from mesr.geometry import Geometry
 from mesr.reproduce import as_is
 from mesr.reproduce.as_is import INSERT_MM, INSERTS, RADIUS_MM
 from mesr.reproduce.findings import Finding, read, write
-from mesr.volume import FloatImage
+from mesr.volume import ArraySlices, FloatImage, Volume
 
 SPACING = (0.8, 0.8)
 MEANS = {"air": -1000.0, "Teflon": 990.0, "Delrin": 340.0, "acrylic": 120.0, "polystyrene": -35.0, "LDPE": -100.0, "PMP": -200.0}  # fmt: skip
@@ -40,6 +41,13 @@ def _phantom(noise: float = 0.0) -> FloatImage:
 
 def test_the_inserts_of_a_phantom_off_the_middle_are_found() -> None:
     assert as_is.insert_means(_phantom(), SPACING) == pytest.approx(MEANS, abs=1.0)
+
+
+def test_the_slices_with_inserts_are_found() -> None:
+    empty = np.full((288, 288), 80.0, np.float32)
+    stack = np.stack([empty, _phantom(), _phantom(5.0), 0.5 * _phantom() + 0.5 * empty])
+    volume = Volume(Geometry(stack.shape, (2.5, *SPACING)), ArraySlices(stack), "CT", "HU")
+    assert as_is.insert_slices(volume) == [1, 2]
 
 
 def test_noise_and_sharpness_are_told() -> None:

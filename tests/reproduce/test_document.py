@@ -81,14 +81,15 @@ def test_a_measurement_of_other_weights_or_code_is_not_shown(setting: Setting, t
 def test_figures_without_a_truth_are_told_with_their_units(setting: Setting, tmp_path: Path) -> None:
     found = [
         Finding("phantom", method, "w", measure, value)
-        for method, value in (("as it is", 0.5), ("sinc", 0.25))
+        for method, value in (("as it is", 0.5), ("sinc", 0.25), ("MESR (L1)", 0.75))
         for measure in ("noise", "MTF50, strong contrast")
     ]
     state = State(tmp_path / "out", "smoke", "scans")
     text = document(tmp_path / "out" / "r.md", setting, [], Measured(tmp_path / "out", state), found)
     assert "noise, HU" in text
     assert "MTF50, strong contrast, lp/mm" in text
-    assert "0.250" in text
+    assert "| 0.250 " in text
+    assert "| 0.750 (+0.500) " in text
 
 
 def test_cells_say_spread_interval_and_population() -> None:
@@ -133,10 +134,10 @@ def test_what_holds_of_mesr_is_computed(setting: Setting, tmp_path: Path) -> Non
     gains = {f"{start}smoke-mesr": 1.5, f"{start}smoke-meta-rdn": 2.0, f"{start}smoke-miassr": 1.0}
     text = _page(setting, tmp_path / "out", gains)
     holds = [
-        line.split("|")[1:4] for line in text.splitlines() if " ahead of " in line or " first of all " in line
+        line.split("|")[1:4] for line in text.splitlines() if " ahead of " in line or " before every " in line
     ]
     told = {claim.strip(): (word.strip(), figure.strip()) for claim, word, figure in holds}
-    first = told["MESR (L1) first of all networks in PSNR, dB, pelvis, ×2"]
+    first = told["MESR (L1) before every other system in PSNR, dB, pelvis, ×2"]
     assert first[0] == "**no**"
     assert "42.00" in first[1]
     assert told["MESR (L1) (smoke) ahead of MetaRDN-A (smoke), pelvis, ×2"][0] == "**no**"

@@ -34,6 +34,9 @@ INSERTS = {
 STRONG, WEAK = ("air", "Teflon"), ("Delrin", "LDPE")
 """Inserts whose edges are measured: with a contrast of a thousand HU or so, and of a few hundred or less."""
 
+TISSUE_SLICES = 5
+"""Of a patient's scan, evenly spread."""
+
 UNIFORM_MM = 30.0
 SOFT_HU = (0.0, 100.0)
 
@@ -57,22 +60,24 @@ def findings(
     found: list[Finding] = []
     if phantom and source.phantom is not None:
         volume = next(iter(volumes(source.phantom)))
-        k = insert_slice(volume)
-        found += _each(volume, k, "CatPhan 504, CBCT", methods, device, phantom_figures)
+        found += _each(volume, insert_slices(volume), "CatPhan 504, CBCT", methods, device, phantom_figures)
     for place in source.kernels:
         volume = next(iter(volumes(place)))
-        found += _each(volume, len(volume.slices) // 2, place.name, methods, device, tissue_figures)
+        count = len(volume.slices)
+        spread = sorted({count * (2 * n + 1) // (2 * TISSUE_SLICES) for n in range(TISSUE_SLICES)})
+        found += _each(volume, spread, place.name, methods, device, tissue_figures)
     return found
 
 
-def insert_slice(volume: Volume) -> int:
-    """The slice whose Teflon and air inserts differ most."""
+def insert_slices(volume: Volume) -> list[int]:
+    """The slices whose Teflon and air inserts differ as much as in the one where they differ most, within a twentieth."""
 
     def contrast(k: int) -> float:
         means = insert_means(volume.slices[k].values, volume.spacing[1:])
         return means["Teflon"] - means["air"]
 
-    return max(range(len(volume.slices)), key=contrast)
+    found = [contrast(k) for k in range(len(volume.slices))]
+    return [k for k, value in enumerate(found) if value >= 0.95 * max(found)]
 
 
 def insert_means(values: FloatImage, spacing: tuple[float, float]) -> dict[str, float]:
@@ -108,19 +113,23 @@ def tissue_figures(values: FloatImage, spacing: tuple[float, float]) -> dict[str
 
 
 def _each(
-    volume: Volume, k: int, scan: str, methods: Sequence[Method], device: str, figures: Figures
+    volume: Volume, slices: Sequence[int], scan: str, methods: Sequence[Method], device: str, figures: Figures
 ) -> list[Finding]:
-    """The figures of a slice as it is, and after each method."""
-    images = [("as it is", "", volume.slices[k].values, volume.spacing[1:])]
+    """The figures of slices as they are, and after each method; means over the slices."""
+    named = f"{scan}, {len(slices)} slice{'s' * (len(slices) != 1)}"
+    results = [("as it is", "", volume)]
     for title, name in methods:
         model, card = weights.load(name)
         finer = upscale(volume, scale=SCALE, model=(model, card), modality="CT", device=device)
-        images.append((title, card.weights_id, finer.slices[k].values, finer.spacing[1:]))
-    return [
-        Finding(scan, title, weights_id, measure, value)
-        for title, weights_id, values, spacing in images
-        for measure, value in figures(values, spacing).items()
-    ]
+        results.append((title, card.weights_id, finer))
+    found = []
+    for title, weights_id, result in results:
+        each = [figures(result.slices[k].values, result.spacing[1:]) for k in slices]
+        found += [
+            Finding(named, title, weights_id, measure, float(np.mean([one[measure] for one in each])))
+            for measure in each[0]
+        ]
+    return found
 
 
 def _insert_places(values: FloatImage, spacing: tuple[float, float]) -> dict[str, native.Place]:

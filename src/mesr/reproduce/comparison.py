@@ -10,6 +10,7 @@ from .measured import MEASURES, NONE, Measured, interval, millions, population, 
 from .paper import paper
 from .plan import EQUAL, PUBLISHED
 from .rows import Row
+from .systems import UNTRAINED
 
 LEADERS = {EQUAL: "mesr", PUBLISHED: "mesr-paper"}
 """The system that every other is compared with, in each part of Table 2."""
@@ -111,7 +112,10 @@ def _systems(rows: Sequence[Row], measured: Measured, site: str, leader: Row | N
 def _verdicts(rows: Sequence[Row], measured: Measured, headline: str, patients: Sequence[str]) -> str:
     """What was to be shown of MESR on equal terms, and whether it is; nothing of what is not measured yet."""
     body = []
-    networks = [row for row in rows if row.trainings and not row.control and measured.of(row, "2")]
+    networks = [
+        row for row in rows
+        if row.trainings and not row.control and row.system != "mesr-compound" and measured.of(row, "2")
+    ]  # fmt: skip
     mesr, lite = (_leader(networks, name) for name in ("mesr", "mesr-lite"))
     for site in patients if mesr else ():
         for name, title, digits in MEASURES:
@@ -123,7 +127,7 @@ def _verdicts(rows: Sequence[Row], measured: Measured, headline: str, patients: 
                 figure = f"{means[mesr.title]:.{digits}f}; best: {best}, {means[best]:.{digits}f}"
                 body.append(
                     [
-                        f"MESR (L1) first of all networks in {title}, {site}, ×2",
+                        f"MESR (L1) before every other system in {title}, {site}, ×2",
                         _word(best == mesr.title),
                         figure,
                     ]
@@ -265,7 +269,7 @@ def robustness(rows: Sequence[Row], measured: Measured) -> str:
 
 
 def as_is(found: Sequence[Finding]) -> str:
-    """For each scan methods across, figures down."""
+    """For each scan methods across, figures down; behind a network's, how it differs from the windowed sinc's."""
     parts = []
     for scan in dict.fromkeys(one.scan for one in found):
         own = [one for one in found if one.scan == scan]
@@ -274,11 +278,15 @@ def as_is(found: Sequence[Finding]) -> str:
         for measure in dict.fromkeys(one.measure for one in own):
             values = {one.method: one.value for one in own if one.measure == measure}
             unit, digits = ("lp/mm", 3) if measure.startswith("MTF50") else ("HU", 1)
-            body.append(
-                [f"{measure}, {unit}", *(f"{values[m]:.{digits}f}" if m in values else NONE for m in methods)]
-            )
+            cells = []
+            for method in methods:
+                cell = f"{values[method]:.{digits}f}" if method in values else NONE
+                if method in values and "sinc" in values and method not in (*UNTRAINED, "as it is"):
+                    cell += f" ({values[method] - values['sinc']:+.{digits}f})"
+                cells.append(cell)
+            body.append([f"{measure}, {unit}", *cells])
         parts += [f"**{scan}**", markdown(["", *methods], body)]
-    return "\n\n".join(parts)
+    return "\n\n".join(["In brackets: less the windowed sinc.", *parts])
 
 
 def perception(found: Sequence[Finding]) -> str:
