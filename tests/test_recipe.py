@@ -76,3 +76,10 @@ def test_a_setting_at_its_end_is_let_through(override: str) -> None:
 
 def test_the_defaults_are_let_through() -> None:
     check(TrainConfig())
+
+
+def test_a_discriminator_with_batch_norm_needs_batches() -> None:
+    overrides = ["losses={l1: 1, adversarial: 0.001}", "sampling.batch=1"]
+    check(load(TrainConfig, None, overrides))
+    with pytest.raises(UsageError, match="found 1"):
+        check(load(TrainConfig, None, [*overrides, "critic.loss=cross-entropy"]))

@@ -135,6 +135,13 @@ def check(config: TrainConfig) -> None:
             "Leave corrections out.",
         )
     losses.check(config.losses, config.schedule)
+    if config.losses.get("adversarial") and config.critic.loss != "wasserstein" and config.sampling.batch < 2:
+        raise UsageError(
+            "config",
+            f"critic.loss {config.critic.loss} has a discriminator with batch norm, which needs batches of two or more;"
+            f" found {config.sampling.batch}.",
+            "Raise sampling.batch, or use critic.loss=wasserstein.",
+        )
     for term, ramp in config.schedule.items():
         if min(ramp.start, ramp.ramp) < 0:
             raise UsageError(
