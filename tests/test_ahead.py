@@ -7,7 +7,7 @@ import threading
 import numpy as np
 import pytest
 
-from mesr.ahead import Ahead
+from mesr.ahead import Ahead, Watched
 from mesr.errors import UnreadableInput
 from mesr.volume import Slice
 
@@ -41,6 +41,17 @@ def test_each_slice_is_made_once_and_in_order() -> None:
         assert [float(ahead[k].values[0, 0]) for k in range(5)] == [0, 1, 2, 3, 4]
     assert source.made == [0, 1, 2, 3, 4]
     assert len(source.threads) == 1
+
+
+def test_a_slice_that_is_kept_is_made_once() -> None:
+    source = Source()
+    watched = Watched(source, keep=2)
+    with Ahead(watched) as ahead:
+        for k in range(5):
+            _ = ahead[k]
+        assert float(ahead[2].values[0, 0]) == 2
+        assert float(ahead[1].values[0, 0]) == 1
+    assert source.made == [0, 1, 2, 3, 4, 1]
 
 
 def test_the_next_is_made_while_one_is_in_use() -> None:

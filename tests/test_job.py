@@ -19,6 +19,7 @@ from tiny import tiny_weights
 from mesr import io, job, report
 from mesr.errors import InternalError, MesrError, OutputError, UsageError, WeightsError
 from mesr.grid import Target
+from mesr.inference import Upscaler
 from mesr.upscaling import upscale
 
 TWICE = Target.of(scale=2)
@@ -268,6 +269,19 @@ def test_a_preview_lies_beside_the_result(tmp_path: Path) -> None:
     assert outcome.preview == tmp_path / "out" / f"CT-{outcome.id}.preview.png"
     assert outcome.preview.read_bytes()[:4] == b"\x89PNG"
     assert len(job.discover([tmp_path / "out"]).items) == 1
+
+
+def test_a_preview_computes_no_slice_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    dicom_series(tmp_path / "in", size=(3, 12, 10))
+    computed = []
+    compute = Upscaler.compute
+    monkeypatch.setattr(
+        Upscaler, "compute", lambda one, values: computed.append(len(values)) or compute(one, values)
+    )
+    settings = job.Settings(model="sinc", preview=True)
+    (outcome,) = job.run_all(job.discover([tmp_path / "in"]), TWICE, tmp_path / "out", settings)
+    assert outcome.preview is not None
+    assert sum(computed) == 3
 
 
 @pytest.mark.parametrize(

@@ -41,11 +41,26 @@ else:
 def test_a_container_s_quota_limits_the_threads(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str, expected: int
 ) -> None:
-    quota = tmp_path / "cpu.max"
-    quota.write_text(text)
-    monkeypatch.setattr(runtime, "_CPU_MAX", quota)
+    for name, content in (("proc/self/cgroup", "0::/pod/box\n"), ("sys/fs/cgroup/pod/cpu.max", text)):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(content)
     monkeypatch.setattr(runtime.os, "sched_getaffinity", lambda _: set(range(8)))
-    assert runtime.processors() == expected
+    assert runtime.processors(tmp_path) == expected
+
+
+@pytest.mark.parametrize(("quota", "expected"), [("-1", 8), ("250000", 3)])
+def test_a_quota_of_the_first_kind_limits_them_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, quota: str, expected: int
+) -> None:
+    group = "sys/fs/cgroup/cpu,cpuacct/box"
+    for name, content in {
+        "proc/self/cgroup": "4:memory:/box\n5:cpu,cpuacct:/box\n", f"{group}/cpu.cfs_quota_us": f"{quota}\n",
+        f"{group}/cpu.cfs_period_us": "100000\n",
+    }.items():  # fmt: skip
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(content)
+    monkeypatch.setattr(runtime.os, "sched_getaffinity", lambda _: set(range(8)))
+    assert runtime.processors(tmp_path) == expected
 
 
 def test_a_number_of_threads_that_was_asked_for_stays(monkeypatch: pytest.MonkeyPatch) -> None:

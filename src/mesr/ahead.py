@@ -62,10 +62,17 @@ class Ahead:
 
 
 class Watched:
-    """Slices that remember how long they took and the largest residual they came with."""
+    """Slices that remember how long they took and the largest residual they came with.
 
-    def __init__(self, slices: Slices) -> None:
+    Args:
+        slices: the source.
+        keep: a slice that is remembered, since it will be asked for again.
+    """
+
+    def __init__(self, slices: Slices, keep: int | None = None) -> None:
         self._slices = slices
+        self._keep = keep
+        self._kept: Slice | None = None
         self.seconds = 0.0
         self.residual: float | None = None
 
@@ -73,8 +80,12 @@ class Watched:
         return len(self._slices)
 
     def __getitem__(self, k: int, /) -> Slice:
+        if k == self._keep and self._kept is not None:
+            return self._kept
         began = time.perf_counter()
         found = self._slices[k]
+        if k == self._keep:
+            self._kept = found
         self.seconds += time.perf_counter() - began
         if found.residual is not None:
             self.residual = max(self.residual or 0.0, found.residual)

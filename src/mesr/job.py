@@ -289,8 +289,9 @@ def _done(
             and isinstance(result.slices, ComputedSlices)
         ):
             on_plan(result.slices.estimate())
-        computing = Watched(result.slices)
         large = 4 * math.prod(result.geometry.size[1:]) > LARGE_SLICE
+        pictured = len(volume.slices) // 2 if settings.preview and not large else None
+        computing = Watched(result.slices, keep=pictured)
         with Ahead(computing, wait=large) as results:
             result = replace(result, slices=results)
             waited_before, began = sources.waited, time.perf_counter()

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import torch
 
+from . import cgroups
 from .grid import Grid
 from .models import SuperResolver
 
@@ -72,25 +73,12 @@ def _machine(root: Path) -> list[int]:
 
 
 def _containers(root: Path) -> Iterator[int]:
-    """What each control group around this process still has room for, version 2 and version 1."""
-    try:
-        lines = (root / "proc/self/cgroup").read_text().splitlines()
-    except OSError:
-        return
-    for line in lines:
-        _, controllers, path = line.split(":", 2)
-        if controllers == "":
-            base, names = root / "sys/fs/cgroup", ("memory.max", "memory.current", "inactive_file")
-        elif "memory" in controllers.split(","):
-            base = root / "sys/fs/cgroup/memory"
-            names = ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file")
+    """What each control group around this process still has room for."""
+    for place, first in cgroups.around("memory", root):
+        if first:
+            yield from _room(place, "memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file")
         else:
-            continue
-        # Inside a container the path may be the host's, of which only the container's own end can be seen.
-        inner = base / path.strip("/")
-        for place in (inner, *inner.parents):
-            if place == base or base in place.parents:
-                yield from _room(place, *names)
+            yield from _room(place, "memory.max", "memory.current", "inactive_file")
 
 
 def _room(place: Path, limit: str, used: str, cache: str) -> list[int]:

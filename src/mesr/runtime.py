@@ -5,15 +5,17 @@ Called at the doors only; `import mesr` in someone else's program changes neithe
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import math
 import os
 import platform
 from pathlib import Path
 
+from . import cgroups
+
 _TRIM_THRESHOLD, _MMAP_MAX, _ARENA_MAX = -1, -4, -8
 _KEPT_BYTES = 1 << 30
-_CPU_MAX = Path("/sys/fs/cgroup/cpu.max")
 
 
 def keep_memory() -> bool:
@@ -29,15 +31,24 @@ def keep_memory() -> bool:
     return all([bool(mallopt(*one)) for one in wanted])
 
 
-def processors() -> int:
-    """How many processors this process may use: of the machine, its affinity and its container's quota."""
+def processors(root: Path = Path("/")) -> int:
+    """How many processors this process may use: of the machine, its affinity and the quotas of the containers around it.
+
+    Args:
+        root: where Linux's `/proc` and `/sys` are found.
+    """
     count = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    try:
-        quota, period = _CPU_MAX.read_text(encoding="ascii").split()
-        if quota != "max":
-            count = min(count, max(1, math.ceil(int(quota) / int(period))))
-    except (OSError, ValueError):
-        return count
+    for place, first in cgroups.around("cpu", root):
+        with contextlib.suppress(OSError, ValueError):
+            if first:
+                quota, period = (
+                    (place / "cpu.cfs_quota_us").read_text(),
+                    (place / "cpu.cfs_period_us").read_text(),
+                )
+            else:
+                quota, period = (place / "cpu.max").read_text().split()
+            if quota.strip() not in ("max", "-1"):
+                count = min(count, max(1, math.ceil(int(quota) / int(period))))
     return count
 
 
