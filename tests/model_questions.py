@@ -175,7 +175,8 @@ def is_mirrored(model: SuperResolver) -> None:
                     if isinstance(shuffle, nn.PixelShuffle):
                         assert isinstance(before, nn.Conv2d)
                         for held in (before.weight, before.bias):
-                            assert held is not None
+                            if held is None:
+                                continue
                             factor = shuffle.upscale_factor
                             phases = held.reshape(-1, factor, factor, *held.shape[1:])
                             mirrored = phases.flip(2, *([5] if held.ndim == 4 else []))

@@ -130,21 +130,24 @@ def test_what_does_not_fit_is_done_in_smaller_parts(
     np.testing.assert_allclose(found, wanted, atol=0.01)
 
 
-@pytest.mark.parametrize("name", ["encode", "decode"])
+@pytest.mark.parametrize("name", ["encode", "decode", "finish"])
 def test_what_fits_nowhere_is_out_of_memory(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
-    model = _network()
-    _starved_beyond(monkeypatch, model, name, 0)
+    model = _network(corrections=1)
+    if name == "finish":
+        monkeypatch.setattr(model, name, _out_of_memory)
+    else:
+        _starved_beyond(monkeypatch, model, name, 0)
     with pytest.raises(MemoryError):
         _encoded(model).exact(_grid("2.5"), PART)
 
 
+def _out_of_memory(*_: object) -> torch.Tensor:
+    raise torch.OutOfMemoryError("out of memory")
+
+
 def test_features_do_without_what_is_kept_beside_them(monkeypatch: pytest.MonkeyPatch) -> None:
     model = _network()
-
-    def starved(_: Encoded) -> Encoded:
-        raise torch.OutOfMemoryError("out of memory")
-
-    monkeypatch.setattr(model, "prepared", starved)
+    monkeypatch.setattr(model, "prepared", _out_of_memory)
     assert _encoded(model).bytes == 4 * 60 * 52 * (1 + 8)
 
 

@@ -174,6 +174,10 @@ def test_the_estimate_counts_slices_and_what_tiles_do_twice() -> None:
         patch.setattr("mesr.inference.time.perf_counter", lambda: float(next(seconds)))
         whole = Upscaler(model, grid, HU_WINDOW, Options("cpu", "float32")).estimate()
         tiled = Upscaler(model, grid, HU_WINDOW, Options("cpu", "float32", tile=100)).estimate()
+        made = Upscaler(model, grid, HU_WINDOW, Options("cpu", "float32"))
+        before = next(seconds)
+        made.estimate(quick=1000.0)
+        assert next(seconds) == before + 3, "one probe tells that it is quick"
     assert whole == pytest.approx(400 * 300 / PROBE**2)
     assert 1.05 * whole < tiled < 2 * whole
 

@@ -160,3 +160,8 @@ def test_fine_detail_is_that_beyond_the_input() -> None:
     more = reference + coarse - 0.5
     assert abs(metrics.fine_detail(more, reference, 2)) < 0.1
     assert metrics.fine_detail(reference + fine - 0.5, reference, 2) > 1
+    diagonal = 0.1 * np.sin(
+        2 * np.pi * 0.2 * (x + x[:, None])
+    )  # At 0.28 cycles a pixel, which the input holds.
+    noise = np.random.default_rng(1).normal(0.5, 0.02, (96, 96))
+    assert abs(metrics.fine_detail(noise + diagonal, noise, 2)) < 0.1

@@ -34,9 +34,9 @@ class ComputedSlices:
     def __len__(self) -> int:
         return len(self._source.slices)
 
-    def estimate(self) -> float:
-        """About how many seconds all of them will take (`Upscaler.estimate`)."""
-        return len(self) * self._upscaler.estimate()
+    def estimate(self, quick: float = 0.0) -> float:
+        """About how many seconds all of them will take (`Upscaler.estimate`); below `quick`, at most how many."""
+        return len(self) * self._upscaler.estimate(quick / len(self))
 
     def __getitem__(self, k: int, /) -> Slice:
         grid = self._upscaler.grid

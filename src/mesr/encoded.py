@@ -95,8 +95,9 @@ class EncodedSlice:
         self._values = one.values
         self._padding = missing(one.values, one.padding, unit)
         measured = one.values if self._padding is None else fill_padding(one.values, self._padding)
-        lr = torch.from_numpy(np.ascontiguousarray(window.forward(measured)))[None, None].to(self._device)
+        image = torch.from_numpy(np.ascontiguousarray(window.forward(measured)))[None, None]
         with self._computing():
+            lr = image.to(self._device)
             self._encoded = self._encode(lr, options)
             quick = self._device.type == "cpu" and self._dtype is torch.float32
             features = self._encoded.features
@@ -106,9 +107,10 @@ class EncodedSlice:
 
     @property
     def bytes(self) -> int:
-        """What the features take in memory."""
+        """What is kept takes in memory: the features, and the last result that was finished."""
         lr, features, responses = self._encoded
-        tensors = [one for one in (lr, features, *(responses or ())) if one is not None]
+        finished = None if self._finished is None else self._finished[1]
+        tensors = [one for one in (lr, features, *(responses or ()), finished) if one is not None]
         return sum(one.numel() * one.element_size() for one in tensors)
 
     def exact(self, grid: Grid, region: Region) -> Slice:
@@ -138,7 +140,8 @@ class EncodedSlice:
     def interpolated(self, grid: Grid, region: Region) -> FloatImage:
         """The bicubic interpolation (a = −0.5) of the input on the same pixels, in the scan's unit; no padding."""
         rows, columns = _seen(grid, region, support("bicubic"))
-        image = resize(_window_of(self._encoded.lr, rows, columns), rows.axis, columns.axis, "bicubic")
+        with self._computing():
+            image = resize(_window_of(self._encoded.lr, rows, columns), rows.axis, columns.axis, "bicubic")
         return self._window.inverse(image[0, 0].cpu().numpy())
 
     def _encode(self, lr: Tensor, options: Options) -> Encoded:
@@ -203,9 +206,15 @@ class EncodedSlice:
 
     @contextmanager
     def _computing(self) -> Iterator[None]:
-        self._model.to(self._device)  # Where another slice that shares it may have taken it from.
-        with torch.inference_mode(), computing(self._device, self._dtype):
-            yield
+        """The context to compute in. Raises MemoryError for whatever PyTorch says where memory runs out."""
+        try:
+            self._model.to(self._device)  # Where another slice that shares it may have taken it from.
+            with torch.inference_mode(), computing(self._device, self._dtype):
+                yield
+        except RuntimeError as error:
+            if not ran_out(error):
+                raise
+            raise MemoryError("a slice does not fit") from None
 
 
 def _fitting(compute: Callable[[], Result]) -> Result | None:

@@ -127,22 +127,28 @@ class Upscaler:
             if not self._retreat():
                 raise MemoryError("the smallest tile does not fit")
 
-    def estimate(self) -> float:
-        """About how many seconds a slice will take, from a part of one that is computed a few times now."""
+    def estimate(self, quick: float = 0.0) -> float:
+        """About how many seconds a slice will take, from a part of one that is computed a few times now.
+
+        Args:
+            quick: seconds below which an upper bound is enough.
+        """
         rows, columns = self.grid.rows, self.grid.columns
         height, width = min(PROBE, rows.size_in), min(PROBE, columns.size_in)
         part = Grid.plane(Axis.scaled(height, rows.scale), Axis.scaled(width, columns.scale))
         probe = Upscaler(self.model, part, self.window, replace(self._options, tile=None))
         noise = np.zeros((height, width), np.float32)
+        work = sum(t.high - t.low for t in self._tiles(rows)) * sum(
+            t.high - t.low for t in self._tiles(columns)
+        )
         seconds = math.inf
         for _ in range(PROBES):  # The first ones allocate.
             began = time.perf_counter()
             probe.compute(noise)
-            seconds = min(seconds, time.perf_counter() - began)
-        work = sum(t.high - t.low for t in self._tiles(rows)) * sum(
-            t.high - t.low for t in self._tiles(columns)
-        )
-        return seconds * work / (height * width)
+            seconds = min(seconds, (time.perf_counter() - began) * work / (height * width))
+            if seconds <= quick:
+                break
+        return seconds
 
     def _retreat(self) -> bool:
         """Record nothing, take tiles of half the size, or leave the GPU; False where none is possible."""

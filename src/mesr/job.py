@@ -33,6 +33,8 @@ LARGE_SLICE = 64 << 20
 """Bytes of a computed slice (4096 squared) beyond which none is computed ahead of its writing."""
 LONG_STUDY = 1 << 20
 """Input pixels, four slices of 512², from which on it is found out beforehand how long a study will take."""
+WORTH_SAYING = 20.0
+"""Seconds below which nobody needs to be told."""
 OnSlice = Callable[[int, int], None]
 """Called with the slices done and their number."""
 OnPlan = Callable[[float], None]
@@ -288,7 +290,7 @@ def _done(
             and math.prod(volume.geometry.size) >= LONG_STUDY
             and isinstance(result.slices, ComputedSlices)
         ):
-            on_plan(result.slices.estimate())
+            on_plan(result.slices.estimate(WORTH_SAYING))
         large = 4 * math.prod(result.geometry.size[1:]) > LARGE_SLICE
         pictured = len(volume.slices) // 2 if settings.preview and not large else None
         computing = Watched(result.slices, keep=pictured)

@@ -224,11 +224,14 @@ def _clipped(image: Image, border: int) -> npt.NDArray[np.float64]:
 
 
 def _fine_power(image: Image, scale: float) -> npt.NDArray[np.float64]:
-    """Power in each band beyond 1/(2·scale) cycles a pixel; edges are faded out, as they would count as detail."""
+    """Power in each band beyond the square of frequencies that an input `scale` times coarser holds, up to 1/2.
+
+    Edges are faded out, as they would count as detail.
+    """
     rows, columns = image.shape
     faded = (image - image.mean()) * np.outer(np.hanning(rows), np.hanning(columns))
-    power = np.square(np.abs(np.fft.rfft2(faded)))
-    frequency = np.hypot(np.fft.fftfreq(rows)[:, None], np.fft.rfftfreq(columns))
+    power = np.square(np.abs(np.fft.fft2(faded)))
+    frequency = np.maximum(np.abs(np.fft.fftfreq(rows))[:, None], np.abs(np.fft.fftfreq(columns)))
     edges = np.linspace(0.5 / scale, 0.5, _BANDS + 1)
     return np.histogram(frequency, edges, weights=power)[0]
 

@@ -77,8 +77,16 @@ def test_any_scale_with_the_grid_as_an_input(tmp_path: Path, network: str) -> No
     np.testing.assert_allclose(found, wanted, atol=1e-4)
 
 
-def test_a_network_of_one_scale(tmp_path: Path) -> None:
-    model, card = _made("edsr", {"blocks": 1, "features": 16, "scale": 2})
+@pytest.mark.parametrize(
+    ("name", "args"),
+    [
+        ("edsr", {"blocks": 1, "features": 16}),
+        ("mesr-shuffled", {"blocks": 1, "features": 16}),
+        ("equal-fixed", {"architecture": "edsr", "args": {"blocks": 1, "features": 16}}),
+    ],
+)
+def test_a_network_of_one_scale(tmp_path: Path, name: str, args: dict[str, object]) -> None:
+    model, card = _made(name, args | {"scale": 2})
     save_onnx(model, card, tmp_path / "edsr.onnx", Fraction(2))
     axis = Axis.scaled(9, Fraction(2))
     found, wanted = _asked(tmp_path / "edsr.onnx", model, Grid.plane(axis, axis))

@@ -41,6 +41,10 @@ def test_it_is_the_sum() -> None:
     wanted = F.conv2d(X.double(), SQUARE.double(), padding=1) + ADD
     torch.testing.assert_close(found.double(), wanted, rtol=0.02, atol=0.03)
     assert torch.equal(ADD, before)
+    add, x = (one.to(torch.bfloat16, memory_format=torch.channels_last) for one in (ADD, X))
+    before = add.clone()
+    torch.testing.assert_close(conv3x3(x, SQUARE, add=add).double(), wanted, rtol=0.02, atol=0.05)
+    assert torch.equal(add, before)
 
 
 @needed

@@ -171,3 +171,19 @@ def test_kernels_depend_on_the_offset_from_the_start(coordinates: Coordinates) -
     # Small beside the 1 / √(9·16) of a kernel of unit gain, and not the same everywhere.
     assert 0.02 < float(kernels.std()) * math.sqrt(9 * 16) < 0.2
     assert float(kernels.std(dim=0).mean()) > 0.2 * float(kernels.std())
+
+
+@pytest.mark.parametrize("scale", ["2", "2.5"])
+def test_gradients_pass_a_frozen_head_to_the_features(scale: str) -> None:
+    """As the reference form gives them, whichever form a network that learns below a frozen head takes."""
+    torch.manual_seed(0)
+    head = MetaHead(16, 32).requires_grad_(False)
+    axis = Axis.scaled(24, Fraction(scale))
+    weight = torch.rand(axis.size_out, axis.size_out)
+    found = []
+    for form in (None, "reference"):
+        features = torch.rand(1, 16, 24, 24, generator=torch.Generator().manual_seed(1)).requires_grad_()
+        (head(features, axis, axis, form)[0, 0] * weight).sum().backward()
+        assert features.grad is not None
+        found.append(features.grad)
+    torch.testing.assert_close(*found, atol=1e-4, rtol=1e-4)

@@ -134,18 +134,26 @@ def test_what_holds_of_mesr_is_computed(setting: Setting, tmp_path: Path) -> Non
     gains = {f"{start}smoke-mesr": 1.5, f"{start}smoke-meta-rdn": 2.0, f"{start}smoke-miassr": 1.0}
     text = _page(setting, tmp_path / "out", gains)
     holds = [
-        line.split("|")[1:4] for line in text.splitlines() if " ahead of " in line or " before every " in line
+        line.split("|")[1:4] for line in text.splitlines() if " ahead of " in line or " before the " in line
     ]
     told = {claim.strip(): (word.strip(), figure.strip()) for claim, word, figure in holds}
-    first = told["MESR (L1) before every other system in PSNR, dB, pelvis, ×2"]
-    assert first[0] == "**no**"
-    assert "42.00" in first[1]
-    assert told["MESR (L1) (smoke) ahead of MetaRDN-A (smoke), pelvis, ×2"][0] == "**no**"
-    assert told["MESR (L1) (smoke) ahead of MIASSR, first stage (L1) (smoke), pelvis, ×2"] == (
-        "yes",
-        "+0.50 [+0.50, +0.50] dB",
-    )
+    first = told["MESR (L1) before the 2 other networks measured, PSNR, dB, pelvis, ×2"]
+    assert first == ("**no**", "-0.50 [-0.50, -0.50] against MetaRDN-A (smoke)")
+    assert told["MESR (L1) (smoke) ahead of MetaRDN-A (smoke), PSNR, pelvis, ×2"][0] == "**no**"
+    ahead = told["MESR (L1) (smoke) ahead of MIASSR, first stage (L1) (smoke), PSNR, pelvis, ×2"]
+    assert ahead == ("yes", "+0.50 [+0.50, +0.50] dB")
     assert not any("mesr-lite" in claim for claim in told)
+
+
+@pytest.mark.parametrize(
+    ("ends", "higher", "lower"),
+    [((0.1, 0.3), "yes", "**no**"), ((-0.3, -0.1), "**no**", "yes"), ((-0.1, 0.3), "undecided", "undecided")],
+)
+def test_a_difference_within_its_interval_decides_nothing(
+    ends: tuple[float, float], higher: str, lower: str
+) -> None:
+    one = Difference(0.1, *ends, 9, 5, False)
+    assert (comparison._word(one), comparison._word(one, lower=True)) == (higher, lower)
 
 
 def test_a_training_that_got_worse_is_marked() -> None:

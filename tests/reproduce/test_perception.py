@@ -18,12 +18,13 @@ def _spec(tmp_path_factory: pytest.TempPathFactory) -> EvaluationSpec:
 
 
 def test_a_smoother_method_shows_less_detail(spec: EvaluationSpec) -> None:
-    found = perception.findings(spec, [("smooth", "sinc"), ("blocks", "nearest")])
+    found = perception.findings(spec, ["pelvis"], [("smooth", "sinc"), ("blocks", "nearest")])
     detail = {(one.method, one.scan): one.value for one in found if one.measure == perception.DETAIL}
     sites = {scan for _, scan in detail}
     assert sites
     for site in sites:
         assert detail["smooth", site] < detail["blocks", site]
+    assert perception.findings(spec, ["elsewhere"], [("smooth", "sinc")]) == []
     text = table(found)
     assert text.count("\n| ") == 3
     assert f"{detail['smooth', next(iter(sites))]:.2f}" in text

@@ -109,6 +109,13 @@ def test_as_published_each_has_its_own_losses_and_rate(setting: Setting) -> None
     assert known["cpu-srgan-x2-published"].critic.loss == "cross-entropy"
     assert known["cpu-esrgan-x2-published"].critic.loss == "relativistic"
     assert known["cpu-mesr-paper-compound-published"].critic.loss == "wasserstein"
+    assert known["cpu-srgan-x2-published"].losses.keys() == {"perceptual", "adversarial"}
+    assert known["cpu-srgan-x2-published"].perceptual.depths == [5]
+    assert known["cpu-esrgan-x2-published"].losses == {"l1": 0.01, "perceptual": 1.0, "adversarial": 0.005}
+    assert (
+        known["cpu-rrdb-x2-published"].optimiser.rate,
+        known["cpu-esrgan-x2-published"].optimiser.rate,
+    ) == (2e-4, 1e-4)
     for config in known.values():
         assert (config.optimiser.name, config.optimiser.head) == ("adam", 1.0)
 
@@ -124,4 +131,19 @@ def test_what_is_ablated_differs_in_that_alone(setting: Setting) -> None:
 
 
 def test_robustness_is_a_mean_over_patients_ct(setting: Setting) -> None:
-    assert {row.sites for row in plan(["robustness"], setting)} == {("pelvis",)}
+    test = setting.source.test
+    phantom = replace(test.scans[0], path="phantom", sites={"inserts": [0, 9]})
+    brain = replace(test.scans[0], path="brain", modality="MR", sites={"brain": [0, 9]})
+    source = replace(
+        setting.source,
+        test=replace(test, scans=[*test.scans, phantom, brain]),
+        phantom=Path(test.root, "phantom"),
+    )
+    rows = plan(["robustness"], setting._replace(source=source))
+    assert {row.sites for row in rows} == {("pelvis",)}
+
+
+def test_an_l1_control_does_not_depend_on_the_vgg(setting: Setting) -> None:
+    (one,) = (row for row in _table2(setting, EQUAL) if "steps more" in row.title)
+    (other,) = (row for row in _table2(setting._replace(vgg="vgg16"), EQUAL) if "steps more" in row.title)
+    assert one == other

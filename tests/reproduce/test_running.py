@@ -42,12 +42,27 @@ def _rows(runner: Runner) -> list[Row]:
 def test_weights_measurements_and_the_state_are_on_disk(finished: tuple[Setting, Path]) -> None:
     setting, out = finished
     results = read_results(out / "results.csv")
-    expected = {"srcnn-x2", "srcnn-x2-published", "mesr", "mesr-x2-alone", "mesr-l1-more", "mesr-seed"}
+    expected = {
+        "srcnn-x2",
+        "srcnn-x2-published",
+        "mesr",
+        "mesr-x2-alone",
+        "mesr-l1-more",
+        "mesr-seed",
+        "mesr-one-orientation",
+    }
     assert {row.model for row in results} == {"bicubic", *(f"smoke-{name}" for name in expected)}
     assert {row.scale for row in results if row.model == "smoke-mesr"} == {"2", "2.5"}
     trained = State(out, "smoke", setting.source.name).trainings
     assert trained["smoke-mesr"].steps == BRIEF.steps
     assert trained["smoke-mesr"].parameters > trained["smoke-srcnn-x2"].parameters > 0
+
+
+def test_figures_need_no_control(tmp_path: Path) -> None:
+    setting = Setting(BRIEF, small_source(tmp_path / "scans"), "vgg19")
+    rows = chosen(["native", "figures"], _runner(setting, tmp_path / "out"))
+    assert "mesr" in {row.system for row in rows}
+    assert not any(row.control for row in rows)
 
 
 def test_a_second_call_does_nothing_again(

@@ -17,8 +17,6 @@ if TYPE_CHECKING:
 
 Modalities = Literal["ct", "mr"]
 Precisions = Literal["auto", "float32", "bf16"]
-WORTH_SAYING = 20
-"""Seconds from which on it is said beforehand how long a study will take."""
 
 
 @door
@@ -205,6 +203,8 @@ def describe(outcome: Outcome) -> None:
 
 def announce(seconds: float) -> None:
     """How long the study at hand will take, where that is worth saying."""
+    from ..job import WORTH_SAYING
+
     if seconds >= WORTH_SAYING:
         err.print(f"This will take about {duration(seconds)}.")
 

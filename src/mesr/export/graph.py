@@ -196,10 +196,7 @@ class IntegerScaleGraph(_Graph):
         return self._finished(lr, detail, rows, columns)
 
     def _places(self, size: int) -> Places:
-        index = torch.arange(size * self.scale)
-        pixel = index // self.scale
-        centred = (2 * index + 1 - (2 * pixel + 1) * self.scale).float() / (2 * self.scale)
-        return Places(pixel, centred, centred, torch.full((), 1.0 / self.scale))
+        return _whole(size, self.scale)
 
 
 class OneScaleGraph(nn.Module):
@@ -213,7 +210,21 @@ class OneScaleGraph(nn.Module):
         """(N, 1, H, W) to (N, 1, n·H, n·W), float32."""
         features = self.model.encode(lr).features
         assert features is not None
-        return self.model.magnify(features)
+        fine = self.model.magnify(features)
+        if not self.model.skips:
+            return fine
+        down, across = (
+            _distances(_whole(lr.shape[axis], self.model.scale), lr.shape[axis]) for axis in (2, 3)
+        )
+        return _rows_to_one(_keys(down)) @ lr @ _rows_to_one(_keys(across)).T + fine
+
+
+def _whole(size: int, scale: int) -> Places:
+    """The outputs of an axis at a whole scale."""
+    index = torch.arange(size * scale)
+    pixel = index // scale
+    centred = (2 * index + 1 - (2 * pixel + 1) * scale).float() / (2 * scale)
+    return Places(pixel, centred, centred, torch.full((), 1.0 / scale))
 
 
 def graph_of(model: SuperResolver, scale: Fraction | None) -> nn.Module:

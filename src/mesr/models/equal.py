@@ -17,7 +17,7 @@ from ..errors import UsageError
 from ..grid import Grid
 from ..resample import resize
 from .contract import Encoded, SuperResolver
-from .fixed import FixedScale, Stage, on_bicubic
+from .fixed import FixedScale, Stage
 from .meta_head import Coordinates, MetaHead, reach
 from .registry import build, register
 
@@ -40,6 +40,8 @@ class EqualFixed(FixedScale):
         UsageError: the architecture is not one of a fixed scale.
     """
 
+    skips = True
+
     def __init__(
         self, architecture: str = "edsr", args: Mapping[str, Any] | None = None, scale: int = 2
     ) -> None:
@@ -57,9 +59,6 @@ class EqualFixed(FixedScale):
 
     def magnify(self, features: Tensor) -> Tensor:
         return self._network[0].magnify(features)
-
-    def decode(self, encoded: Encoded, grid: Grid) -> Tensor:
-        return on_bicubic(self, encoded, grid)
 
 
 @register("equal-any")

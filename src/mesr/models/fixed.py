@@ -75,11 +75,14 @@ class FixedScale(SuperResolver):
     Attributes:
         scale: n; `scales` holds it alone, though `decode` answers any grid.
         receptive_field: exact for its own grid, plus what the resize to another grid needs.
+        skips: whether the network predicts what the bicubic interpolation to its own scale misses.
 
     Args:
         scale: n, one of `SCALES`.
         stages: of the network, input first, for the receptive field.
     """
+
+    skips = False
 
     def __init__(self, scale: int, *stages: Stage) -> None:
         super().__init__()
@@ -93,7 +96,11 @@ class FixedScale(SuperResolver):
 
     def decode(self, encoded: Encoded, grid: Grid) -> Tensor:
         assert encoded.features is not None
-        return onto(self.magnify(encoded.features), self.scale, grid)
+        fine = self.magnify(encoded.features)
+        if self.skips:
+            rows, columns = (Axis.sized(count, self.scale * count) for count in encoded.lr.shape[2:])
+            fine = resize(encoded.lr, rows, columns, "bicubic") + fine
+        return onto(fine, self.scale, grid)
 
 
 def onto(fine: Tensor, scale: int, grid: Grid) -> Tensor:
@@ -110,14 +117,6 @@ def onto(fine: Tensor, scale: int, grid: Grid) -> Tensor:
     if down is None or across is None:
         return resize(fine, rows, columns, "bicubic")
     return fine[..., down, across]
-
-
-def on_bicubic(network: FixedScale, encoded: Encoded, grid: Grid) -> Tensor:
-    """`decode` of a network that predicts what the bicubic interpolation to its own scale misses."""
-    assert encoded.features is not None
-    rows, columns = (Axis.sized(count, network.scale * count) for count in encoded.lr.shape[2:])
-    coarse = resize(encoded.lr, rows, columns, "bicubic")
-    return onto(coarse + network.magnify(encoded.features), network.scale, grid)
 
 
 def refined(axis: Axis, factor: int) -> Axis:

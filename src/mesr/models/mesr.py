@@ -194,7 +194,12 @@ class Mesr(SuperResolver):
 def through(stem: nn.Module, blocks: nn.Module, tail: nn.Conv2d, lr: Tensor) -> Tensor:
     """The body's features (N, C, H, W) of an image, the first convolution's added to the last one's."""
     shallow: Tensor = stem(lr).contiguous(memory_format=torch.channels_last)
-    return conv3x3(blocks(shallow), tail.weight, tail.bias, add=shallow)
+    deep = blocks(shallow)
+    if (
+        deep.dtype is not shallow.dtype
+    ):  # Blocks that sum in bfloat16 (`kernels.fused`); the last sum does not.
+        return shallow + conv3x3(deep, tail.weight, tail.bias)
+    return conv3x3(deep, tail.weight, tail.bias, add=shallow)
 
 
 def _joined(parts: Sequence[Tensor]) -> Tensor:

@@ -78,14 +78,18 @@ def polyphase(
     result = torch.empty(shape, dtype=torch.float32, device=features.device)
     phases = rows.step.denominator * columns.step.denominator
     made = -(-phases // LANES) * LANES * rows.step.numerator * columns.step.numerator
-    everywhere = made <= WASTE * phases and winograd.suits(
-        features, features.new_empty(LANES, features.shape[1], 3, 3)
+    differentiated = torch.is_grad_enabled() and features.requires_grad
+    everywhere = (
+        not differentiated
+        and made <= WASTE * phases
+        and winograd.suits(features, features.new_empty(LANES, features.shape[1], 3, 3))
     )
     if everywhere:
         _everywhere(kernels_of, features, rows, columns, down, across, result[:, 0])
         return result
     for into_rows, into_columns, image in _strided(kernels_of, features, rows, columns, down, across):
-        result[:, 0, into_rows, into_columns] = image
+        place = result[:, 0, into_rows, into_columns]
+        place.copy_(image[:, : place.shape[1], : place.shape[2]])
     return result
 
 
@@ -132,7 +136,7 @@ def _strided(
     """The phases that share their source pixels together, by one strided convolution.
 
     Yields:
-        The output rows and columns of a phase, and its image (N, h, w).
+        The output rows and columns of a phase, and its image (N, h, w), which may have a row or column too many.
     """
     padded = F.pad(features, (1, 1, 1, 1))
     horizontal = _phase_groups(runs(columns, across), across)

@@ -6,10 +6,9 @@ import math
 
 from torch import Tensor, nn
 
-from ..grid import Grid
 from .contract import Encoded
 from .convolution import channels_last, convolution
-from .fixed import FixedScale, Stage, on_bicubic
+from .fixed import FixedScale, Stage
 from .mesr import Mesr, through
 from .registry import register
 
@@ -25,11 +24,13 @@ class MesrShuffled(FixedScale):
         scale: 2, 3 or 4.
     """
 
+    skips = True
+
     def __init__(self, blocks: int = 16, features: int = 64, scale: int = 2) -> None:
         super().__init__(scale, Stage(2 * blocks + 3, scale), Stage(0))
         twin = Mesr(blocks, features)
         self.stem, self.blocks, self.tail = twin.stem, twin.blocks, twin.tail
-        kernels = channels_last(convolution(features, scale * scale))
+        kernels = channels_last(convolution(features, scale * scale, bias=False))
         nn.init.normal_(kernels.weight, std=0.1 / math.sqrt(9 * features))
         self.upsampler = nn.Sequential(kernels, nn.PixelShuffle(scale))
 
@@ -39,6 +40,3 @@ class MesrShuffled(FixedScale):
     def magnify(self, features: Tensor) -> Tensor:
         detail: Tensor = self.upsampler(features)
         return detail.float()
-
-    def decode(self, encoded: Encoded, grid: Grid) -> Tensor:
-        return on_bicubic(self, encoded, grid)

@@ -16,7 +16,7 @@ from ..models import weights
 from ..testset import log_look
 from . import as_is, document, figures, findings, perception, timing
 from .measured import Measured
-from .plan import EQUAL, EXPERIMENTS, plan
+from .plan import EQUAL, EXPERIMENTS, patients_sites, plan
 from .rows import Experiment, Row
 from .running import Runner
 from .state import Fate
@@ -55,7 +55,9 @@ def chosen(experiments: Sequence[Experiment], runner: Runner, only: Sequence[str
     if {"native", "figures"} & set(experiments):
         wanted = {*NATIVE, *figures.SHOWN}
         shown = (
-            row for row in plan(["table2"], runner.setting) if row.group == EQUAL and row.system in wanted
+            row
+            for row in plan(["table2"], runner.setting)
+            if row.group == EQUAL and row.system in wanted and not row.control
         )
         rows = {row.id: row for row in shown} | rows
     return [row for row in rows.values() if not only or row.system in only]
@@ -84,7 +86,8 @@ def publish(experiments: Sequence[Experiment], runner: Runner, page: Path, *, dr
     if drawing and "figures" in experiments:
         options = Options(device=runner.device)
         methods = _methods(table2, figures.PERCEIVED, measured, runner)
-        findings.write(perception.findings(runner.spec, methods, options), seen)
+        patients = patients_sites(runner.setting)
+        findings.write(perception.findings(runner.spec, patients, methods, options), seen)
         methods = _methods(table2, {row.system for row in table2}, measured, runner)
         findings.write(timing.findings(methods, options), timed)
         figures.draw(every, measured, runner, page, findings.read(seen), findings.read(timed))

@@ -27,7 +27,6 @@ NETWORKS: dict[str, tuple[str, dict[str, Any]]] = {
     "corner": ("corner-aligned, Eq. (5)", {"coordinates": "corner"}),
     "no-skip": ("no bicubic skip", {"skip": "none"}),
     "plain-stem": ("plain first convolution", {"stem": "plain"}),
-    "corrected": ("four corrections of the whole", {"corrections": 4}),
     "two-orientations": ("mean of two orientations", {"orientations": 2}),
     "bias": ("biases in the body", {"bias": True}),
     "pytorch": ("the body begins as PyTorch makes it", {"initialisation": "pytorch"}),

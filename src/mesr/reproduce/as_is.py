@@ -115,19 +115,24 @@ def tissue_figures(values: FloatImage, spacing: tuple[float, float]) -> dict[str
 def _each(
     volume: Volume, slices: Sequence[int], scan: str, methods: Sequence[Method], device: str, figures: Figures
 ) -> list[Finding]:
-    """The figures of slices as they are, and after each method; means over the slices."""
+    """The figures of slices as they are, and after each method; means over the slices where every method has one."""
     named = f"{scan}, {len(slices)} slice{'s' * (len(slices) != 1)}"
     results = [("as it is", "", volume)]
     for title, name in methods:
         model, card = weights.load(name)
         finer = upscale(volume, scale=SCALE, model=(model, card), modality="CT", device=device)
         results.append((title, card.weights_id, finer))
+    told = [
+        [figures(result.slices[k].values, result.spacing[1:]) for k in slices] for _, _, result in results
+    ]
     found = []
-    for title, weights_id, result in results:
-        each = [figures(result.slices[k].values, result.spacing[1:]) for k in slices]
+    for measure in told[0][0]:
+        values = np.array([[one[measure] for one in each] for each in told])  # Methods down, slices across.
+        common = values[:, np.isfinite(values).all(axis=0)]
+        means = common.mean(axis=1) if common.size else np.full(len(values), math.nan)
         found += [
-            Finding(named, title, weights_id, measure, float(np.mean([one[measure] for one in each])))
-            for measure in each[0]
+            Finding(named, title, weights_id, measure, float(mean))
+            for (title, weights_id, _), mean in zip(results, means, strict=True)
         ]
     return found
 

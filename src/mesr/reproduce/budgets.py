@@ -17,7 +17,7 @@ class Budget:
     Attributes:
         name: leads the name of every network trained under it, and so marks its rows everywhere.
         tiny: networks of a few thousand parameters, which only show that everything runs.
-        published: whether networks are also trained as published, at their published sizes.
+        giants: whether the largest networks are trained as published as well.
         steps: of a training from the beginning.
         tuning: of a fine-tuning with the compound loss.
         patch, batch: low-resolution pixels along a patch's side, and patches a step.
@@ -32,7 +32,7 @@ class Budget:
 
     name: Name
     tiny: bool
-    published: bool
+    giants: bool
     steps: int
     tuning: int
     patch: int
@@ -55,7 +55,7 @@ class Budget:
 SMOKE = Budget(
     name="smoke",
     tiny=True,
-    published=False,
+    giants=False,
     steps=200,
     tuning=200,
     patch=12,
@@ -87,7 +87,7 @@ CPU = replace(
 GPU = replace(
     CPU,
     name="gpu",
-    published=True,
+    giants=True,
     steps=40_000,
     tuning=10_000,
     tuning_patch=48,

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
-from ..tables import markdown
+from ..tables import Difference, markdown
 from .findings import Finding
 from .measured import MEASURES, NONE, Measured, interval, millions, population, spread
 from .paper import paper
@@ -111,39 +112,42 @@ def _systems(rows: Sequence[Row], measured: Measured, site: str, leader: Row | N
 
 def _verdicts(rows: Sequence[Row], measured: Measured, headline: str, patients: Sequence[str]) -> str:
     """What was to be shown of MESR on equal terms, and whether it is; nothing of what is not measured yet."""
-    body = []
     networks = [
         row for row in rows
         if row.trainings and not row.control and row.system != "mesr-compound" and measured.of(row, "2")
     ]  # fmt: skip
     mesr, lite = (_leader(networks, name) for name in ("mesr", "mesr-lite"))
-    for site in patients if mesr else ():
+    body = []
+    others = [row for row in networks if row is not mesr]
+    for site in patients if mesr and others else ():
         for name, title, digits in MEASURES:
-            means = {
-                row.title: mean.mean for row in networks if (mean := measured.mean(row, "2", name, site))
-            }
-            best = (min if name == "nrmse" else max)(means, key=lambda one: means[one], default="")
-            if mesr and mesr.title in means:
-                figure = f"{means[mesr.title]:.{digits}f}; best: {best}, {means[best]:.{digits}f}"
-                body.append(
-                    [
-                        f"MESR (L1) before every other system in {title}, {site}, ×2",
-                        _word(best == mesr.title),
-                        figure,
-                    ]
-                )
+            lower = name == "nrmse"
+            means = {row.id: mean.mean for row in others if (mean := measured.mean(row, "2", name, site))}
+            if not means or mesr is None:
+                continue
+            best = (min if lower else max)(others, key=lambda row: means[row.id])
+            ahead = measured.difference(mesr, best, "2", name, site)
+            if ahead is not None:
+                claim = f"MESR (L1) before the {len(others)} other networks measured, {title}, {site}, ×2"
+                body.append([claim, _word(ahead, lower), f"{interval(ahead, digits)} against {best.title}"])
     for ours, theirs in ((mesr, "meta-rdn"), (mesr, "miassr"), (lite, "miassr")):
         other = _leader(networks, theirs)
         for scale in ours.scales if ours and other else ():
-            ahead = measured.difference(ours, other, scale, site=headline) if ours and other else None
-            if ours and other and ahead is not None:
-                claim = f"{ours.title} ahead of {other.title}, {headline or 'all sites'}, ×{scale}"
-                body.append([claim, _word(ahead.mean > 0), f"{interval(ahead)} dB"])
-    return markdown(["to be shown", "holds", "figure"], body) if body else ""
+            found = measured.difference(ours, other, scale, site=headline) if ours and other else None
+            if ours and other and found is not None:
+                claim = f"{ours.title} ahead of {other.title}, PSNR, {headline or 'all sites'}, ×{scale}"
+                body.append([claim, _word(found), f"{interval(found)} dB"])
+    return markdown(["to be shown", "holds", "difference [95 %]"], body) if body else ""
 
 
-def _word(holds: bool) -> str:
-    return "yes" if holds else "**no**"
+def _word(difference: Difference, lower: bool = False) -> str:
+    """Whether what was to be higher (or lower) is: "undecided" where the interval holds no difference."""
+    low, high = (difference.mean if math.isnan(end) else end for end in (difference.low, difference.high))
+    if lower:
+        low, high = -high, -low
+    if low > 0:
+        return "yes"
+    return "**no**" if high <= 0 else "undecided"
 
 
 def _in_body(rows: Sequence[Row], measured: Measured, site: str) -> str:
@@ -157,7 +161,7 @@ def _in_body(rows: Sequence[Row], measured: Measured, site: str) -> str:
 
 
 def _by_site(rows: Sequence[Row], measured: Measured, scale: str, leader: Row | None) -> str:
-    """Each measure at every site; under PSNR what the leader gains."""
+    """Each measure at every site, and how the leader differs; for NRMSE less is better."""
     sites = measured.sites(rows)
     there = [row for row in rows if measured.of(row, scale)]
     counts = [population([one for row in there for one in measured.of(row, scale, site)]) for site in sites]
@@ -307,7 +311,8 @@ def perception(found: Sequence[Finding]) -> str:
     ]
     explained = (
         "Fine detail is the power beyond the input's Nyquist limit against the reference's: 0 dB is as much as there is,"
-        " less is smoother. It does not ask whether the detail is true; PSNR does. Middle slices of every site."
+        " less is smoother. It does not ask whether the detail is true; PSNR does. Patients' CT, at most four neighbouring"
+        " slices from the middle of each site."
     )
     return f"{explained}\n\n{markdown(['', *(f'{site}: {measure}' for site in sites for measure in measures)], body)}"
 

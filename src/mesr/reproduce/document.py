@@ -29,17 +29,20 @@ CAVEATS = """\
 * No patient's CBCT with the planning CT is public in this form; the CBCT here is simulated in its projections.
 * "Equal terms" are ours: same scans, patches, steps, optimiser, averaging, centred coordinates and bicubic skip for
   every network. A network of one scale spends all its samples on it, one for six scales a sixth; the tables name both.
-* On equal terms L1 stands for squared error, and the critic of §3.3.3 for the adversarial losses of SRGAN, ESRGAN and
-  MIASSR. As published each has its own, by Adam at its own rate (1e-4 for VDSR's SGD at 0.1), halved every fifth of the
-  steps; the steps are this budget's, far fewer than any of them had.
+* On equal terms L1 stands for squared error, and the compound loss of §3.3 for the second stages of SRGAN, ESRGAN and
+  MIASSR. As published each has its own losses and weights, but our perceptual term, whose maps are normalised; Adam at
+  its own rate (1e-4 for VDSR's SGD at 0.1), halved every fifth of the steps; and this budget's steps, far fewer.
 * The rates on equal terms were found with `mesr` (docs/explanation/choices.md) and the others keep PyTorch's own
   beginning, where `mesr` begins each block near identity; the ablation "the body begins as PyTorch makes it" says what
   that is worth.
 * Each network was trained once. Intervals are over patients or slices and know nothing of that; the rows "another
   seed" show what it changes.
-* The cpu budget trains for a third of the 3,000 steps it was planned with, and ablations for a fifth of 5,000: the
-  processors at hand have no matrix tiles, and a step takes three to four times as long. Deep networks are furthest from
-  their end then."""
+* Only MESR averages over two orientations, a self-ensemble that any network could have; the rows "in one orientation"
+  and the ablation "mean of two orientations" say what it gives."""
+
+SHORT = """\
+* Trainings are short here: deep networks are furthest from their end, and the order of systems may change with more
+  steps."""
 
 
 def write(
@@ -80,7 +83,7 @@ def document(
         *_warnings(setting),
         f"Beside our figures stand those of {cite['citation']}, doi [{cite['doi']}](https://doi.org/{cite['doi']}),"
         f" {cite['licence']}, transcribed as printed.",
-        "## What differs, and why", CAVEATS,
+        "## What differs, and why", CAVEATS if setting.budget.giants else f"{CAVEATS}\n{SHORT}",
         "## Protocol", _protocol(setting),
         "## Scans", _scans(measured, rows),
     ]  # fmt: skip

@@ -5,7 +5,7 @@ A critic asks for detail, L1 for the truth; what the one gives and the other tak
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from fractions import Fraction
 from pathlib import Path
 
@@ -29,8 +29,13 @@ SLICES = 4
 PSNR, DETAIL = "PSNR, dB", "fine detail, dB"
 
 
-def findings(spec: EvaluationSpec, methods: Sequence[Method], options: Options = Options()) -> list[Finding]:  # noqa: B008
-    """PSNR and fine detail (`metrics.fine_detail`) of every method at ×2, means over the middle slices of each site.
+def findings(
+    spec: EvaluationSpec,
+    sites: Collection[str],
+    methods: Sequence[Method],
+    options: Options = Options(),  # noqa: B008
+) -> list[Finding]:
+    """PSNR and fine detail (`metrics.fine_detail`) of every method at ×2, means over the middle slices of each of the sites.
 
     Raises:
         InputError: a scan cannot be read.
@@ -38,6 +43,8 @@ def findings(spec: EvaluationSpec, methods: Sequence[Method], options: Options =
     loaded = [(title, weights.load(name)) for title, name in methods]
     found: dict[tuple[str, str, str, str], list[float]] = {}
     for one in subjects(limited(spec, SLICES)):
+        if one.site not in sites:
+            continue
         pair = shrunk(one, (SCALE, SCALE))
         for title, model in loaded:
             (image,) = restored([model], pair, one.window, options).values()

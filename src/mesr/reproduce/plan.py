@@ -10,7 +10,16 @@ from typing import Any
 from .ablations import ablations
 from .rows import Experiment, Row, trained, untrained
 from .systems import SYSTEMS, UNTRAINED, System, Terms
-from .trainings import Setting, Training, at_one_scale, gone_on, of_another_seed, on_one_site, training
+from .trainings import (
+    Setting,
+    Training,
+    at_one_scale,
+    gone_on,
+    in_one_orientation,
+    of_another_seed,
+    on_one_site,
+    training,
+)
 
 EXPERIMENTS: tuple[Experiment, ...] = (
     "table1", "table2", "table3", "ablations", "robustness", "native", "figures",
@@ -100,6 +109,7 @@ def table2(setting: Setting) -> list[Row]:
         for title, one in (
             ("at ×2 alone", at_one_scale(known, 2)),
             ("for as many steps more", gone_on(known, setting)),
+            ("in one orientation", in_one_orientation(known)),
         )
     ]
     for system in (SYSTEMS[name] for name in AGAIN):
@@ -116,7 +126,7 @@ def table2(setting: Setting) -> list[Row]:
 
 def _of(system: System, terms: Terms, setting: Setting) -> list[Row]:
     group = EQUAL if terms == "equal" else PUBLISHED
-    here = terms == "equal" or setting.budget.published or setting.budget.tiny or not system.giant
+    here = terms == "equal" or setting.budget.giants or setting.budget.tiny or not system.giant
     if not here:  # Named at its full size, whatever else is reduced.
         setting = setting._replace(budget=replace(setting.budget, tiny=False))
     title = system.titled(terms, setting.budget)

@@ -87,11 +87,10 @@ def _of_folder(folder: Path) -> Source:
             "Put them there (mesr prepare and mesr evaluate have such files), or run from a checkout of mesr.",
             folder,
         )
+    folder = folder.resolve()
     training, _ = specification(place / "scans.yaml")
     training.scans = [scan for scan in training.scans if scan.modality == "CT"]
-    val, test = (
-        replace(evaluation(place / name), root=str(folder.resolve())) for name in ("val.yaml", "test.yaml")
-    )
+    val, test = (replace(evaluation(place / name), root=str(folder)) for name in ("val.yaml", "test.yaml"))
     sites = {site for scan in test.scans for site in scan.sites}
     pelvis = [scan for scan in training.scans if "pelvis" in scan.sites and scan.split == "train"]
     first = pelvis[:1] or [scan for scan in training.scans if scan.split == "train"][:1]
@@ -99,7 +98,7 @@ def _of_folder(folder: Path) -> Source:
     phantom = folder / "test" / "CatPhan504-CBCT"
     kernels = tuple(folder / "val" / f"Lung_Dx-A0002-{name}" for name in ("B70f", "B40f"))
     return Source(
-        "scans", training, folder.resolve(), val, test,
+        "scans", training, folder, val, test,
         pelvis=("pelvis",) if "pelvis" in sites else (),
         one_site=f"{one}, one patient",
         sites=(one,),

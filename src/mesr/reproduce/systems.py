@@ -36,6 +36,8 @@ class System:
         rate: Adam's, as published.
         loss: the pixel loss it was published with.
         critic: the adversarial loss it was published with (`losses.CriticConfig`).
+        second: weights of the losses of its second stage as published; our VGG maps are normalised, theirs were not.
+        depths: of VGG that the second stage looked at as published; empty for the budget's.
         as_published: whether there is a row of the published kind.
         giant: whether that row is trained under the largest budget only.
         sizes: how large it is, in words, by terms.
@@ -54,6 +56,8 @@ class System:
     rate: float = 1e-4
     loss: Literal["l1", "l2"] = "l1"
     critic: Literal["wasserstein", "cross-entropy", "relativistic"] = "wasserstein"
+    second: Mapping[str, float] = field(default_factory=dict)
+    depths: tuple[int, ...] = ()
     as_published: bool = True
     giant: bool = False
     sizes: Mapping[str, str] = field(default_factory=dict)
@@ -100,7 +104,7 @@ SYSTEMS: dict[str, System] = {
         System("srresnet", "SRResNet", "srresnet", "fixed", {}, {}, {"blocks": 3, "features": 16}, (2,), loss="l2"),
         System(
             "srgan", "SRGAN", "srresnet", "fixed", {}, {}, {"blocks": 3, "features": 16}, (2,), "srresnet", "SRGAN",
-            loss="l2", critic="cross-entropy",
+            critic="cross-entropy", second={"perceptual": 1.0, "adversarial": 1e-3}, depths=(5,),
         ),
         System(
             "edsr", "EDSR", "edsr", "fixed", {}, {"blocks": 32, "features": 96, "residual_scale": 1.0}, {"blocks": 4, "features": 20},
@@ -124,13 +128,15 @@ SYSTEMS: dict[str, System] = {
         ),
         System(
             "esrgan", "ESRGAN", "rrdb", "fixed", {}, {"blocks": 7}, {"blocks": 1, "features": 16, "growth": 8},
-            (2,), "rrdb", rate=2e-4, sizes={"published": "23 blocks", "equal": "7 blocks for 23"}, critic="relativistic",
-            giant=True,
+            (2,), "rrdb", sizes={"published": "23 blocks", "equal": "7 blocks for 23"}, critic="relativistic",
+            second={"l1": 0.01, "perceptual": 1.0, "adversarial": 0.005}, depths=(5,), giant=True,
         ),
         System("meta-rdn", "MetaRDN-A", "meta-rdn", "meta", {}, {}, _TINY_RDN | {"hidden": 32}, column="MetaRDN"),
         System("meta-rdn-b", "MetaRDN-B", "meta-rdn", "meta", _RDN_B, None, _TINY_RDN | {"hidden": 32}, giant=True),
         System("miassr", "MIASSR, first stage (L1)", "miassr", "meta", {}, {}, _TINY_META),
-        System("miassr-gan", "MIASSR", "miassr", "meta", {}, {}, _TINY_META, (), "miassr", "MIASSR", critic="cross-entropy"),
+        System("miassr-gan", "MIASSR", "miassr", "meta", {}, {}, _TINY_META, (), "miassr", "MIASSR", critic="cross-entropy",
+            second={"l1": 1.0, "perceptual": 0.006, "adversarial": 0.001},
+        ),
         System("mesr-lite", "mesr-lite (L1)", "mesr", "own", {}, {"blocks": 16}, _TINY_META, as_published=False),
         System(
             "mesr", "MESR (L1)", "mesr", "own", {}, _TWICE, _TINY_META | {"blocks": 4}, column="Ours",

@@ -21,7 +21,8 @@ from .sources import Source
 from .systems import System, Terms
 
 COMPOUND = {"l1": 1.0, "perceptual": 0.01, "adversarial": 0.001}
-"""λ, η and γ of Eq. (12), for which the paper gives no values; chosen on val (docs/explanation/losses.md)."""
+"""λ, η and γ of Eq. (12), for which the paper gives no values; so that the terms' gradients balance
+(docs/explanation/losses.md)."""
 
 JOIN = 0.2
 """Share of a fine-tuning after which the adversarial term joins, and over which it then rises."""
@@ -98,12 +99,14 @@ def training(system: System, terms: Terms, setting: Setting, scale: int | None =
     if system.after is None:
         return Training(config)
     start = training(system.after, terms, setting, scale)
-    config = tuned(config, COMPOUND, setting)
-    if terms == "published":
-        config.optimiser = published_optimiser(system.rate, budget.tuning)
-        config.critic.loss = system.critic
-        if system.critic != "wasserstein":
-            config.critic.steps = 1
+    if terms == "equal":
+        return Training(tuned(config, COMPOUND, setting), start)
+    depths = () if budget.tiny else system.depths
+    config = tuned(config, system.second or COMPOUND, setting, depths)
+    config.optimiser = published_optimiser(system.rate, budget.tuning)
+    config.critic.loss = system.critic
+    if system.critic != "wasserstein":
+        config.critic.steps = 1
     return Training(config, start)
 
 
@@ -117,26 +120,44 @@ def _counted(spec: str, scale: float) -> Cost:
     return cost(json.loads(spec), Fraction(scale))
 
 
-def tuned(config: TrainConfig, losses: Mapping[str, float], setting: Setting) -> TrainConfig:
-    """A fine-tuning with these losses: the adversarial one joins after a while, all at a low rate."""
+def tuned(
+    config: TrainConfig, losses: Mapping[str, float], setting: Setting, depths: tuple[int, ...] = ()
+) -> TrainConfig:
+    """A fine-tuning with these losses: the adversarial one joins after a while, all at a low rate.
+
+    Args:
+        depths: of the perceptual term; the budget's where empty.
+    """
     budget, steps = setting.budget, setting.budget.tuning
     join = round(JOIN * steps)
-    return replace(
+    found = replace(
         config,
         sampling=replace(config.sampling, patch=budget.tuning_patch),
         losses=dict(losses),
-        schedule={"adversarial": Ramp(join, join)} if "adversarial" in losses else {},
-        perceptual=PerceptualConfig(setting.vgg, list(budget.depths)),
-        critic=CriticConfig(steps=budget.critic_steps, features=budget.critic_features),
         optimiser=OptimiserConfig(rate=1e-4, warmup=min(50, steps // 4), ema=_memory(steps)),
         validation=_validation(steps, config.validation.scales[0]),
         steps=steps,
     )
+    if "perceptual" in losses:
+        found.perceptual = PerceptualConfig(setting.vgg, list(depths or budget.depths))
+    if "adversarial" in losses:
+        found.schedule = {"adversarial": Ramp(join, join)}
+        found.critic = CriticConfig(steps=budget.critic_steps, features=budget.critic_features)
+    return found
 
 
 def gone_on(one: Training, setting: Setting) -> Training:
     """As many steps more as a fine-tuning has, on L1 alone: what the compound loss is to be compared with."""
     return Training(replace(tuned(one.config, {"l1": 1.0}, setting), name=f"{one.name}-l1-more"), one)
+
+
+def in_one_orientation(one: Training) -> Training:
+    """The same body without averaging over orientations, at half the work."""
+    args = {key: value for key, value in one.config.model.args.items() if key != "orientations"}
+    config = replace(
+        one.config, name=f"{one.name}-one-orientation", model=replace(one.config.model, args=args)
+    )
+    return Training(config, one.after, one.simulated)
 
 
 def of_another_seed(one: Training) -> Training:

@@ -146,16 +146,23 @@ class Live:
         volume, name, _ = self._chosen(place, target, model)
         grid = _grid(volume, target)
         check_scale(*self._model(name), grid)
-        encoded = self._encode(place, volume, name)
-        started = time.perf_counter()
         if moving:
             grid = nearby(grid, finest=finest)
         region = Region.over(grid, *view)
         _check_size((region.bottom - region.top, region.right - region.left))
-        seen = encoded.draft(grid, region) if moving else encoded.exact(grid, region)
-        planes = {"result": seen}
-        if difference:
-            planes["difference"] = Slice(seen.values - encoded.interpolated(grid, region), seen.padding)
+        started = began
+
+        def computed() -> dict[str, Slice]:
+            nonlocal started
+            encoded = self._encode(place, volume, name)
+            started = time.perf_counter()
+            seen = encoded.draft(grid, region) if moving else encoded.exact(grid, region)
+            if not difference:
+                return {"result": seen}
+            added = Slice(seen.values - encoded.interpolated(grid, region), seen.padding)
+            return {"result": seen, "difference": added}
+
+        planes = self._fitting(computed)
         ended = time.perf_counter()
         about = _place_of(grid, region) | {
             "exact": not moving,
@@ -210,30 +217,31 @@ class Live:
         if key not in self._encoded:
             _, one = self._slice(place)
             _check_size(one.values.shape)
-            self._encoded[key] = self._fitting(
-                self._model(name)[0], one, self._window(place, volume), volume.unit
-            )
+            window = self._window(place, volume)
+            self._encoded[key] = EncodedSlice(self._model(name)[0], one, window, volume.unit, self._options)
         self._encoded.move_to_end(key)
         while len(self._encoded) > 1 and self._held() > self._most_bytes:
             self._encoded.popitem(last=False)
         return self._encoded[key]
 
-    def _fitting(self, model: SuperResolver, one: Slice, window: Window, unit: Unit) -> EncodedSlice:
-        """The slice's features; where memory runs out without those of the others, at last on the processor.
+    def _fitting(self, compute: Callable[[], Result]) -> Result:
+        """What is computed; where memory runs out once more without the features of other slices, then on the processor.
 
         Raises:
-            MemoryError: they do not fit there either.
+            MemoryError: it does not fit there either.
         """
         try:
-            return EncodedSlice(model, one, window, unit, self._options)
+            return compute()
         except MemoryError:
             self._encoded.clear()
         try:
-            return EncodedSlice(model, one, window, unit, self._options)
+            return compute()
         except MemoryError:
             if resolve_device(self._options.device).type == "cpu":
                 raise
-        return EncodedSlice(model, one, window, unit, replace(self._options, device="cpu"))
+        self._encoded.clear()
+        self._options = replace(self._options, device="cpu")  # For the slices after it as well.
+        return compute()
 
     def _window(self, place: Place, volume: Volume) -> Window:
         """The volume's intensity map, for which many slices may have to be read; found once."""
