@@ -34,6 +34,19 @@ def test_the_region_of_interest_is_where_the_detail_is() -> None:
     assert abs(middle[1] - 38) < 6
 
 
+def test_the_couch_has_no_say_where_the_detail_is() -> None:
+    grey = np.zeros((100, 100), np.float32)
+    grey[20:60, 20:60] = 0.5
+    grey[30:40:4, 30:50] = 0.6
+    grey[80:100:4] = 1.0
+    patient = np.zeros(grey.shape, dtype=bool)
+    patient[22:58, 22:58] = True
+    assert picture.most_detailed(grey).top > 0.6
+    found = picture.most_detailed(grey, inside=patient)
+    assert found.top + found.height < 0.6
+    assert picture.most_detailed(grey, inside=~(grey >= 0)) == picture.most_detailed(grey)
+
+
 def test_a_region_shows_the_same_place_at_any_size() -> None:
     image = np.arange(64.0, dtype=np.float32).reshape(8, 8)
     region = picture.Region(0.25, 0.5, 0.5, 0.25)

@@ -84,17 +84,20 @@ def display_for(values: FloatImage, unit: str, window: Window) -> Display:
     return LUNG if aerated > 0.1 else SOFT_TISSUE
 
 
-def most_detailed(grey: FloatImage, share: float = ROI_SHARE) -> Region:
+def most_detailed(grey: FloatImage, share: float = ROI_SHARE, inside: Mask | None = None) -> Region:
     """The square-ish region with the most edges, many small ones before a few strong.
 
     Args:
         grey: (H, W), 0…1.
         share: side of the region, of the image's.
+        inside: (H, W), where edges count: in the patient rather than on the couch. Everywhere where it is empty.
     """
     down, across = (
         np.gradient(grey.astype(np.float64)) if min(grey.shape) > 1 else (np.zeros(grey.shape),) * 2
     )
     edges = np.minimum(np.hypot(down, across), 0.15)
+    if inside is not None and inside.any():
+        edges = np.where(inside, edges, 0.0)
     rows, columns = (max(1, round(share * size)) for size in grey.shape)
     sums = np.pad(edges, ((1, 0), (1, 0))).cumsum(0).cumsum(1)
     inside = sums[rows:, columns:] - sums[:-rows, columns:] - sums[rows:, :-columns] + sums[:-rows, :-columns]
@@ -135,7 +138,8 @@ def before_after(
     k = len(volume.slices) // 2 if k is None else k
     before, after = volume.slices[k].values, result.slices[k].values
     display = display_for(after, volume.unit, window_for(volume))
-    region = most_detailed(display.grey(after))
+    inside = body_mask(HU_WINDOW.forward(after)) if volume.unit == "HU" else None
+    region = most_detailed(display.grey(after), inside=inside)
     panel = _panel_size(region.cut(after), result)
     width, height = panel
     picture = Image.new("RGB", (2 * width + 3 * _MARGIN, 2 * (height + _MARGIN + _LINE) + _MARGIN), "white")
@@ -191,9 +195,9 @@ def comparison(
     from matplotlib.figure import Figure
 
     display = display or display_for(hr, unit, window)
-    region = region or most_detailed(display.grey(hr))
     border = math.ceil(max(n / m for n, m in zip(hr.shape, lr.shape, strict=True)))
     body = body_mask(window.forward(hr))
+    region = region or most_detailed(display.grey(hr), inside=body)
     judged = inner(body, border) if body.any() else np.ones_like(inner(body, border))
     view = around(body)
     errors = {name: image - hr for name, image in images.items()}
@@ -272,8 +276,8 @@ def over_scales(
 
     first = next(iter(shown.values()))
     display = display_for(first.hr, unit, window)
-    region = most_detailed(display.grey(first.hr))
-    view = around(body_mask(window.forward(first.hr)))
+    body = body_mask(window.forward(first.hr))
+    region, view = most_detailed(display.grey(first.hr), inside=body), around(body)
     methods = list(first.images)
     errors = {(scale, name): one.images[name] - one.hr for scale, one in shown.items() for name in methods}
     limit = _round_up(max(float(np.percentile(np.abs(error), 99)) for error in errors.values()))
