@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 from volumes import enlarged, oblique, volume
 
-from mesr import picture
+from mesr import picture, preview
 from mesr.errors import OutputError
 from mesr.intensity import HU_WINDOW, Window
 from mesr.volume import Volume
@@ -77,9 +77,9 @@ def test_the_view_is_around_the_body() -> None:
 @pytest.mark.parametrize("scale", ["1", "2.5"])
 def test_a_preview_shows_the_pixels_of_both(tmp_path: Path, scale: str) -> None:
     source = slab()
-    picture.before_after(source, enlarged(source, scale), tmp_path / "preview.png")
+    preview.before_after(source, enlarged(source, scale), tmp_path / "preview.png")
     with Image.open(tmp_path / "preview.png") as image:
-        assert image.width > 2 * 0.6 * picture.PANEL
+        assert image.width > 2 * 0.6 * preview.PANEL
         pixels = np.asarray(image)
     assert pixels[-1, -1].tolist() == [255, 255, 255]
     assert len(np.unique(pixels[..., 0])) > 10
@@ -89,13 +89,13 @@ def test_a_preview_shows_the_pixels_of_both(tmp_path: Path, scale: str) -> None:
 def test_a_preview_replaces_nothing_unasked(tmp_path: Path) -> None:
     (tmp_path / "preview.png").write_text("mine")
     with pytest.raises(OutputError):
-        picture.before_after(slab(), slab(), tmp_path / "preview.png")
-    picture.before_after(slab(), slab(), tmp_path / "preview.png", force=True)
+        preview.before_after(slab(), slab(), tmp_path / "preview.png")
+    preview.before_after(slab(), slab(), tmp_path / "preview.png", force=True)
 
 
 def test_a_preview_of_one_pixel_is_drawn(tmp_path: Path) -> None:
     one = volume(replace(oblique(), size=(1, 1, 1)), np.zeros((1, 1, 1), dtype=np.float32))
-    picture.before_after(one, one, tmp_path / "preview.png")
+    preview.before_after(one, one, tmp_path / "preview.png")
 
 
 def test_a_comparison_shows_every_method(tmp_path: Path) -> None:

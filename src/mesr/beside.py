@@ -65,7 +65,7 @@ def difference_of(
 
 def preview_of(volume: Volume, result: Volume, out: Path, *, force: bool) -> tuple[Path | None, list[Note]]:
     """Draw the picture beside the result `out`; where it is, or a note on why it is not."""
-    from .picture import before_after
+    from .preview import before_after
 
     path = _named(out, PREVIEW)
     try:

@@ -15,6 +15,7 @@ from mesr.reproduce.findings import Finding
 from mesr.reproduce.measured import Measured, interval, millions, population, spread
 from mesr.reproduce.plan import EQUAL, EXPERIMENTS, plan
 from mesr.reproduce.state import State
+from mesr.reproduce.table2 import verdict
 from mesr.reproduce.trainings import Setting
 from mesr.results import ResultsFile
 from mesr.tables import Difference, Mean
@@ -153,7 +154,7 @@ def test_a_difference_within_its_interval_decides_nothing(
     ends: tuple[float, float], higher: str, lower: str
 ) -> None:
     one = Difference(0.1, *ends, 9, 5, False)
-    assert (comparison._word(one), comparison._word(one, lower=True)) == (higher, lower)
+    assert (verdict(one), verdict(one, lower=True)) == (higher, lower)
 
 
 def test_a_training_that_got_worse_is_marked() -> None:

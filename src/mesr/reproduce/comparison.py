@@ -2,25 +2,15 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 
-from ..tables import Difference, markdown
+from ..tables import markdown
 from .findings import Finding
 from .measured import MEASURES, NONE, Measured, interval, millions, population, spread
 from .paper import paper
-from .plan import EQUAL, PUBLISHED
 from .rows import Row
 from .systems import UNTRAINED
-
-LEADERS = {EQUAL: "mesr", PUBLISHED: "mesr-paper"}
-"""The system that every other is compared with, in each part of Table 2."""
-
-BODY = (
-    ("psnr_body", "PSNR, dB", 2), ("mae_body", "MAE, HU", 2), ("rmse_body", "RMSE, HU", 2),
-    ("mae_above", "MAE above 1000 HU, HU", 1),
-)  # fmt: skip
-"""The protocol's measures inside the body."""
+from .table2 import leader_of
 
 
 def table1(rows: Sequence[Row], measured: Measured) -> str:
@@ -52,154 +42,10 @@ def table1(rows: Sequence[Row], measured: Measured) -> str:
     return "\n\n".join(parts)
 
 
-def table2(rows: Sequence[Row], measured: Measured, headline: str, patients: Sequence[str]) -> str:
-    """Both parts at ×2 on the headline site, then every site, then every scale.
-
-    Args:
-        patients: sites of patients' CT, which the verdicts are about.
-    """
-    parts = []
-    for group in (EQUAL, PUBLISHED):
-        own = [row for row in rows if row.group == group and "2" in row.scales]
-        wide = [row for row in rows if row.group == group and row.scales != ("2",)]
-        leader = _leader(own, LEADERS[group])
-        parts += [f"### {group}", _systems(own, measured, headline, leader)]
-        if group == EQUAL and (found := _verdicts(own, measured, headline, patients)):
-            parts += [f"### {group}, what holds", found]
-        parts += _titled(f"### {group}, inside the body", _in_body(own, measured, headline))
-        parts += _titled(f"### {group}, every site", _by_site(own, measured, "2", leader))
-        parts += _titled(f"### {group}, every scale", _by_scale(wide, measured, headline, leader))
-    return "\n\n".join(part for part in parts if part)
-
-
-def _titled(title: str, text: str) -> list[str]:
-    return [title, text] if text else []
-
-
-def _leader(rows: Sequence[Row], system: str) -> Row | None:
-    return next((row for row in rows if row.system == system and not row.control), None)
-
-
-def _systems(rows: Sequence[Row], measured: Measured, site: str, leader: Row | None) -> str:
-    printed = paper()["table2"]
-    body = []
-    for row in rows:
-        known = printed.get(row.column, {})
-        missing = "failed" if measured.fate(row).status == "failed" else row.absent
-        cost = measured.cost(row)
-        trained = measured.trained(row)
-        ours = [spread(measured.mean(row, "2", name, site), digits) for name, _, digits in MEASURES]
-        behind = measured.difference(leader, row, "2", site=site) if leader and leader is not row else None
-        body.append(
-            [
-                row.title, *([missing, "", ""] if missing else ours), interval(behind),
-                *(f"{known[name]:.{digits}f}" if known else NONE for name, _, digits in MEASURES),
-                millions(cost.parameters) if cost else NONE,
-                known.get("parameters", NONE),
-                millions(cost.pixel) if cost else NONE,
-                f"{sum(one.samples_at for one in trained):,}" if trained else NONE,
-            ]
-        )  # fmt: skip
-    found = [one for row in rows for one in measured.of(row, "2", site)]
-    title = f"×2, {site or 'all sites'}: {population(found)}." if found else "Nothing is measured yet."
-    header = [
-        "system", "PSNR, dB", "SSIM", "NRMSE", f"{leader.title if leader else 'MESR'} minus it, dB [95 %]",
-        "paper: PSNR", "paper: SSIM", "paper: NRMSE", "parameters", "paper: parameters", "multiply-adds a pixel",
-        "samples at ×2",
-    ]  # fmt: skip
-    return f"{title}\n\n{markdown(header, body)}"
-
-
-def _verdicts(rows: Sequence[Row], measured: Measured, headline: str, patients: Sequence[str]) -> str:
-    """What was to be shown of MESR on equal terms, and whether it is; nothing of what is not measured yet."""
-    networks = [
-        row for row in rows
-        if row.trainings and not row.control and row.system != "mesr-compound" and measured.of(row, "2")
-    ]  # fmt: skip
-    mesr, lite = (_leader(networks, name) for name in ("mesr", "mesr-lite"))
-    body = []
-    others = [row for row in networks if row is not mesr]
-    for site in patients if mesr and others else ():
-        for name, title, digits in MEASURES:
-            lower = name == "nrmse"
-            means = {row.id: mean.mean for row in others if (mean := measured.mean(row, "2", name, site))}
-            if not means or mesr is None:
-                continue
-            best = (min if lower else max)(others, key=lambda row: means[row.id])
-            ahead = measured.difference(mesr, best, "2", name, site)
-            if ahead is not None:
-                claim = f"MESR (L1) before the {len(others)} other networks measured, {title}, {site}, ×2"
-                body.append([claim, _word(ahead, lower), f"{interval(ahead, digits)} against {best.title}"])
-    for ours, theirs in ((mesr, "meta-rdn"), (mesr, "miassr"), (lite, "miassr")):
-        other = _leader(networks, theirs)
-        for scale in ours.scales if ours and other else ():
-            found = measured.difference(ours, other, scale, site=headline) if ours and other else None
-            if ours and other and found is not None:
-                claim = f"{ours.title} ahead of {other.title}, PSNR, {headline or 'all sites'}, ×{scale}"
-                body.append([claim, _word(found), f"{interval(found)} dB"])
-    return markdown(["to be shown", "holds", "difference [95 %]"], body) if body else ""
-
-
-def _word(difference: Difference, lower: bool = False) -> str:
-    """Whether what was to be higher (or lower) is: "undecided" where the interval holds no difference."""
-    low, high = (difference.mean if math.isnan(end) else end for end in (difference.low, difference.high))
-    if lower:
-        low, high = -high, -low
-    if low > 0:
-        return "yes"
-    return "**no**" if high <= 0 else "undecided"
-
-
-def _in_body(rows: Sequence[Row], measured: Measured, site: str) -> str:
-    """At ×2: what air and clipping cannot flatter."""
-    body = [
-        [row.title, *(spread(measured.mean(row, "2", name, site), digits) for name, _, digits in BODY)]
-        for row in rows
-        if measured.of(row, "2", site)
-    ]
-    return markdown([f"×2, {site or 'all sites'}", *(title for _, title, _ in BODY)], body) if body else ""
-
-
-def _by_site(rows: Sequence[Row], measured: Measured, scale: str, leader: Row | None) -> str:
-    """Each measure at every site, and how the leader differs; for NRMSE less is better."""
-    sites = measured.sites(rows)
-    there = [row for row in rows if measured.of(row, scale)]
-    counts = [population([one for row in there for one in measured.of(row, scale, site)]) for site in sites]
-    heads = [f"{site} ({count})" for site, count in zip(sites, counts, strict=True)]
-    parts = []
-    for name, title, digits in MEASURES if sites else ():
-        body = []
-        for row in there:
-            body.append(
-                [row.title, *(spread(measured.mean(row, scale, name, site), digits) for site in sites)]
-            )
-            if leader is not None and row is not leader:
-                gains = (
-                    interval(measured.difference(leader, row, scale, name, site), digits) for site in sites
-                )
-                body.append([f"   {leader.title} minus it", *gains])
-        parts.append(markdown([title, *heads], body))
-    return "\n\n".join(parts)
-
-
-def _by_scale(rows: Sequence[Row], measured: Measured, site: str, leader: Row | None) -> str:
-    there = [row for row in rows if measured.of(row)]
-    if not there:
-        return ""
-    scales = max((row.scales for row in there), key=len)
-    body = []
-    for row in there:
-        body.append([row.title, *(spread(measured.mean(row, scale, site=site), 2) for scale in scales)])
-        if leader is not None and row is not leader:
-            gains = (interval(measured.difference(leader, row, scale, site=site)) for scale in scales)
-            body.append([f"   {leader.title} minus it", *gains])
-    return markdown([f"PSNR, dB, {site or 'all sites'}", *(f"×{scale}" for scale in scales)], body)
-
-
 def table3(rows: Sequence[Row], measured: Measured) -> str:
     """Methods down; for each site the three measures, the paper's beside ours, and what MESR gains."""
     printed = paper()["table3"]
-    leader = _leader(rows, "mesr")
+    leader = leader_of(rows, "mesr")
     parts = [f"Trained on {rows[0].group} only; ×2."] if rows else []
     for site in dict.fromkeys(site for row in rows for site in row.sites):
         body = []

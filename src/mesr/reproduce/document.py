@@ -16,6 +16,7 @@ from .measured import Measured, population
 from .paper import paper
 from .plan import SCANNED, patients_sites
 from .rows import Experiment, Row
+from .table2 import table2
 from .trainings import COMPOUND, Setting
 
 CAVEATS = """\
@@ -92,7 +93,7 @@ def document(
     if "table2" in of:
         parts += [
             "## Table 2: systems at ×2",
-            comparison.table2(of["table2"], measured, headline, patients_sites(setting)),
+            table2(of["table2"], measured, headline, patients_sites(setting)),
         ]
     if "table3" in of:
         parts += ["## Table 3: other sites", comparison.table3(of["table3"], measured)]
