@@ -18,8 +18,8 @@ from mesr.intensity import HU_WINDOW
 from mesr.models import IntegerScales, SuperResolver, build
 from mesr.models import weights as weights_files
 from mesr.models.family import Family
-from mesr.models.mesr import DifferenceConv
 from mesr.models.meta_head import MetaHead
+from mesr.models.stems import DifferenceConv
 
 
 def plane(height: int, width: int, scale: str) -> torch.Tensor:

@@ -72,3 +72,13 @@ def test_only_blocks_that_can_be_identities_are_added() -> None:
     small, deep = (build({"name": name, "args": args | {"blocks": blocks}}) for blocks in (1, 2))
     with pytest.raises(WeightsError, match="do not fit"):
         grow(deep, (small, Card("small", {}, "", {})))
+
+
+def test_a_gated_stem_begins_as_the_plain_differences_it_grows_from() -> None:
+    args = {"blocks": 1, "features": 8, "hidden": 16}
+    plain, gated = (
+        build({"name": "mesr", "args": args | {"stem": stem}}) for stem in ("difference", "gated")
+    )
+    grow(gated, (plain, Card("plain", {}, "", {})))
+    image = helpers.plane(12, 13, "2.5")
+    torch.testing.assert_close(helpers.run(gated, image, "2.5"), helpers.run(plain, image, "2.5"))

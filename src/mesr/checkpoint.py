@@ -209,10 +209,10 @@ def _completed(before: Mapping[str, Any], fixed: Mapping[str, Any]) -> dict[str,
 
 
 def grow(model: SuperResolver, start: tuple[SuperResolver, Card]) -> None:
-    """Take over trained weights; a network with fewer blocks is deepened by blocks that begin as identities.
+    """Take over trained weights, the function unchanged, also where the network has blocks or gates that they lack.
 
-    The old blocks are spread evenly among the new ones, whose second convolution is zero: the function is
-    unchanged at the start.
+    Blocks are spread evenly among new ones, whose second convolution is zero; the curves of a gated stem begin as
+    one at every level.
 
     Raises:
         WeightsError: the tensors besides the blocks differ in shape.
@@ -231,6 +231,10 @@ def grow(model: SuperResolver, start: tuple[SuperResolver, Card]) -> None:
                 else:
                     moved[key] = own[key] if part.startswith("first") else torch.zeros_like(own[key])
         given = moved
+    if "stem.curves.weight" in own and "stem.curves.weight" not in given:
+        gates = {key: value for key, value in own.items() if key.startswith(("stem.ramps.", "stem.curves."))}
+        gates["stem.curves.weight"] = torch.zeros_like(gates["stem.curves.weight"])
+        given = {**given, **gates}
     if {k: v.shape for k, v in given.items()} != {k: v.shape for k, v in own.items()}:
         raise WeightsError(
             "weights-shapes", f"The weights {card.name} do not fit the model that is to start from them."

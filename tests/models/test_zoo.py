@@ -14,6 +14,7 @@ from mesr.models import architectures, build, weights
 NETWORKS = [
     ("mesr", {"blocks": 1, "features": 8, "hidden": 16}),
     ("mesr", {"blocks": 1, "features": 16, "hidden": 16, "bias": True, "initialisation": "pytorch"}),
+    ("mesr", {"blocks": 1, "features": 8, "hidden": 16, "stem": "gated"}),
     ("mesr-paper", {"blocks": 1, "features": 8, "hidden": 16}),
     *helpers.SYSTEMS,
 ]
@@ -45,11 +46,12 @@ def test_the_sizes_are_those_of_the_paper_s_two_readings(blocks: int, millions: 
     assert count <= 5_100_000
 
 
+@pytest.mark.parametrize("stem", ["difference", "gated"])
 @pytest.mark.parametrize("level", [-1000, -100, 0, 40, 1000, 3000])
-def test_a_flat_slab_stays_flat_at_ten_scales(level: int) -> None:
+def test_a_flat_slab_stays_flat_at_ten_scales(level: int, stem: str) -> None:
     """HU mean within 1 and ripple under 1, for any weights: the features see differences only."""
     torch.manual_seed(3)
-    model = build({"name": "mesr", "args": {"blocks": 4}}).eval()
+    model = build({"name": "mesr", "args": {"blocks": 4, "stem": stem}}).eval()
     torch.nn.init.normal_(model.head.outer.weight, std=0.025)  # type: ignore[union-attr, arg-type]
     image = torch.full((1, 1, 24, 24), (level + 1000) / 2000)
     for scale in ("1.1", "1.37", "1.5", "2", "2.5", "3", "3.14159265", "3.5", "4", "1.3x2.2"):
@@ -75,6 +77,19 @@ def test_intensities_may_be_scaled_and_shifted() -> None:
     image = helpers.plane(20, 20, "2.5")
     moved = helpers.run(model, 3 * image + 0.7, "2.5")
     torch.testing.assert_close(moved, 3 * helpers.run(model, image, "2.5") + 0.7, atol=1e-5, rtol=0)
+
+
+def test_a_gated_stem_knows_the_level_within_its_range_only() -> None:
+    """Moved from soft tissue to bone the detail changes; beyond the range all is alike."""
+    torch.manual_seed(4)
+    model = build({"name": "mesr", "args": {"blocks": 2, "stem": "gated"}}).eval()
+    image = helpers.plane(20, 20, "2.5") * 0.1
+    soft, bone, metal, more = (
+        helpers.run(model, image + level, "2.5") - level for level in (0.5, 0.8, 1.2, 3)
+    )
+    changed = (soft - bone).abs().max()
+    assert changed > 10 * (metal - more).abs().max()
+    torch.testing.assert_close(metal, more, atol=1e-5, rtol=0)
 
 
 def test_the_receptive_field_is_what_a_model_says() -> None:

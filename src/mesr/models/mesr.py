@@ -14,7 +14,6 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Literal
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..errors import UsageError
@@ -26,6 +25,7 @@ from .interpolators import corrected
 from .meta_head import Coordinates, Form, MetaHead, reach
 from .orientations import ORIENTATIONS, Orientation
 from .registry import register
+from .stems import Stem, make_stem
 
 MOST_CORRECTIONS = 30
 """After two or three nothing changes any more; a file may ask for no more work than this."""
@@ -46,23 +46,6 @@ class ResidualBlock(nn.Module):
         return conv3x3(conv3x3(x, first.weight, first.bias, relu=True), second.weight, second.bias, add=x)
 
 
-class DifferenceConv(nn.Module):
-    """A first 3×3 convolution on differences: each kernel's mean is taken off, edges are continued.
-
-    A constant image gives exactly nothing, at any level. Runs in float32, where a HU is not lost.
-    """
-
-    def __init__(self, features: int) -> None:
-        super().__init__()
-        self.weight = nn.Parameter(torch.empty(features, 1, 3, 3))
-        nn.init.normal_(self.weight, std=1.0)
-
-    def forward(self, lr: Tensor) -> Tensor:
-        weight = self.weight - self.weight.mean(dim=(1, 2, 3), keepdim=True)
-        with torch.autocast(lr.device.type, enabled=False):
-            return F.conv2d(F.pad(lr, (1, 1, 1, 1), mode="replicate"), weight)
-
-
 @register("mesr")
 class Mesr(SuperResolver):
     """Arbitrary-scale network: EDSR-lite body, meta-upscale head.
@@ -73,7 +56,8 @@ class Mesr(SuperResolver):
         hidden: width of the head's perceptron.
         coordinates: source and offset convention of the head.
         skip: "bicubic" adds the bicubic interpolation (a = −0.5) to the head's output; "none" does not.
-        stem: "difference" for a first convolution on differences, "plain" for an ordinary one.
+        stem: "difference" for a first convolution on differences, "gated" for one whose differences know the level
+            they were met at, "plain" for an ordinary one.
         max_scale: the largest scale it is offered for.
         corrections: times that a whole result is shrunk and what then misses of the input added back (Irani and
             Peleg 1991). For weights whose low-resolution images are the reference shrunk by the anti-aliased
@@ -94,7 +78,7 @@ class Mesr(SuperResolver):
         hidden: int = 256,
         coordinates: Coordinates = "nearest",
         skip: Literal["bicubic", "none"] = "bicubic",
-        stem: Literal["difference", "plain"] = "difference",
+        stem: Stem = "difference",
         max_scale: float = 4.0,
         corrections: int = 0,
         orientations: int = 1,
@@ -114,11 +98,7 @@ class Mesr(SuperResolver):
         self.corrections = corrections
         self.orientations = ORIENTATIONS[:orientations]
         self.finishes = corrections > 0
-        self.stem: nn.Module = (
-            DifferenceConv(features)
-            if stem == "difference"
-            else nn.Conv2d(1, features, 3, padding=1, bias=False)
-        )
+        self.stem: nn.Module = make_stem(stem, features)
         self.blocks = nn.Sequential(*(ResidualBlock(features, bias) for _ in range(blocks)))
         self.tail = nn.Conv2d(features, features, 3, padding=1, bias=bias)
         nn.init.normal_(self.tail.weight, std=1.0 / math.sqrt(9 * features))

@@ -11,6 +11,7 @@ from .convolution import channels_last, convolution
 from .fixed import FixedScale, Stage
 from .mesr import Mesr, through
 from .registry import register
+from .stems import Stem
 
 
 @register("mesr-shuffled")
@@ -20,15 +21,17 @@ class MesrShuffled(FixedScale):
     A meta head at that scale makes as many kernels of the same size from their offsets.
 
     Args:
-        blocks, features: of the body.
+        blocks, features, stem: of the body.
         scale: 2, 3 or 4.
     """
 
     skips = True
 
-    def __init__(self, blocks: int = 16, features: int = 64, scale: int = 2) -> None:
+    def __init__(
+        self, blocks: int = 16, features: int = 64, scale: int = 2, stem: Stem = "difference"
+    ) -> None:
         super().__init__(scale, Stage(2 * blocks + 3, scale), Stage(0))
-        twin = Mesr(blocks, features)
+        twin = Mesr(blocks, features, stem=stem)
         self.stem, self.blocks, self.tail = twin.stem, twin.blocks, twin.tail
         kernels = channels_last(convolution(features, scale * scale, bias=False))
         nn.init.normal_(kernels.weight, std=0.1 / math.sqrt(9 * features))

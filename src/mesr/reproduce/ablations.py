@@ -26,6 +26,7 @@ NETWORKS: dict[str, tuple[str, dict[str, Any]]] = {
     "below": ("centred, offsets from the pixel below", {"coordinates": "below"}),
     "corner": ("corner-aligned, Eq. (5)", {"coordinates": "corner"}),
     "no-skip": ("no bicubic skip", {"skip": "none"}),
+    "differences": ("differences that do not know where they were met", {"stem": "difference"}),
     "plain-stem": ("plain first convolution", {"stem": "plain"}),
     "two-orientations": ("mean of two orientations", {"orientations": 2}),
     "bias": ("biases in the body", {"bias": True}),
@@ -55,7 +56,7 @@ def ablations(setting: Setting) -> list[Row]:
             "pixel shuffle: three networks of a third of the steps each",
             *(_shuffled(base, scale) for scale in SCALES),
         ),
-        row(NETWORK, "base: offsets from the nearest pixel, skip, differences", base),
+        row(NETWORK, "base: offsets from the nearest pixel, skip, gated differences", base),
     ]
     for name, (title, changes) in NETWORKS.items():
         rows.append(row(NETWORK, title, _varied(base, name, {"args": spec | changes})))

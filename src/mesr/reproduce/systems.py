@@ -90,7 +90,8 @@ class System:
 
 _RDN_B = {"blocks": 16, "layers": 8, "growth": 64}
 _LITE = {"blocks": 16, "features": 64, "residual_scale": 1.0}
-_TWICE = {"blocks": 32, "orientations": 2}
+_ONCE = {"blocks": 16, "stem": "gated"}
+_TWICE = {"blocks": 32, "stem": "gated", "orientations": 2}
 """As many multiply-adds as 64 blocks in one orientation, half the parameters, and ahead on val (docs/explanation/choices.md)."""
 
 _TINY_RDN = {"blocks": 2, "layers": 2, "growth": 8, "features": 16}
@@ -137,7 +138,7 @@ SYSTEMS: dict[str, System] = {
         System("miassr-gan", "MIASSR", "miassr", "meta", {}, {}, _TINY_META, (), "miassr", "MIASSR", critic="cross-entropy",
             second={"l1": 1.0, "perceptual": 0.006, "adversarial": 0.001},
         ),
-        System("mesr-lite", "mesr-lite (L1)", "mesr", "own", {}, {"blocks": 16}, _TINY_META, as_published=False),
+        System("mesr-lite", "mesr-lite (L1)", "mesr", "own", {}, _ONCE, _TINY_META, as_published=False),
         System(
             "mesr", "MESR (L1)", "mesr", "own", {}, _TWICE, _TINY_META | {"blocks": 4}, column="Ours",
             as_published=False, sizes={"equal": "32 blocks in two orientations"},
