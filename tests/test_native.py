@@ -43,6 +43,39 @@ def test_the_modulation_begins_at_one() -> None:
     assert modulation[0] == pytest.approx(1.0)
 
 
+def _patient(sigma_mm: float, noise: float = 0.0, blurred: int = 300) -> FloatImage:
+    """A body of water of 50 mm with a windpipe, on a couch, in air; (blurred, blurred)."""
+    rows, columns = np.indices((blurred, blurred)) * SPACING[0]
+    away = np.hypot(rows - 74.2, columns - 76.7)
+
+    def filled(distance: FloatImage) -> FloatImage:
+        inside: FloatImage = 0.5 * (1 - np.vectorize(math.erf)(distance / (sigma_mm * math.sqrt(2))))
+        return inside
+
+    couch = filled(np.abs(rows - 126.0) - 1.0)
+    image = -1000 + 1000 * filled(away - 50.0) - 900 * filled(away - 7.0) + 600 * couch
+    return np.asarray(image + np.random.default_rng(0).normal(0, noise, image.shape), dtype=np.float32)
+
+
+@pytest.mark.parametrize("sigma", [0.5, 0.7, 0.85])
+@pytest.mark.parametrize("noise", [0.0, 30.0])
+def test_the_mtf50_of_the_skin_is_the_blurs(sigma: float, noise: float) -> None:
+    edge = native.skin_edge(_patient(sigma, noise), SPACING)
+    assert edge is not None
+    assert native.mtf50(edge) == pytest.approx(
+        math.sqrt(2 * math.log(2)) / (2 * math.pi * sigma), rel=0.05 + noise / 600
+    )
+    assert edge.value[0] == pytest.approx(
+        0.0, abs=15
+    )  # Water at the one end, air at the other: nothing else is looked at.
+    assert edge.value[-1] == pytest.approx(-1000.0, abs=15)
+
+
+def test_where_no_skin_meets_open_air_there_is_no_edge() -> None:
+    assert native.skin_edge(np.full((64, 64), 40.0, np.float32), SPACING) is None
+    assert native.skin_edge(_patient(0.7)[:, 120:180], SPACING) is None
+
+
 def test_white_noise_is_measured_beside_a_slope_and_an_edge() -> None:
     image = _disc(0.5, noise=25.0, radius=20.0) + np.linspace(0, 200, SIZE, dtype=np.float32)
     inside = np.zeros((SIZE, SIZE), dtype=bool)

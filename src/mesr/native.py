@@ -28,6 +28,15 @@ NORMAL = 1.4826
 BIN_MM = 0.05
 """Of the distances at which an edge is sampled: finer than the pixels, whose places around an edge all differ."""
 
+SKIN_HU = -500.0
+"""Halfway from air to skin."""
+SKIN_MM = 1.0
+"""Width (σ) of the Gaussian under which the skin is found: its place is to hang on no single pixel's noise."""
+OUTSIDE_MM, INSIDE_MM = (2.5, 4.0, 8.0, 12.0, 16.0), (4.0, 6.0)
+"""Where, from the skin on, there must be air, and tissue: no windpipe, couch or cloth."""
+LEAST_SKIN = 60
+AIR_HU, TISSUE_HU = -940.0, (-250.0, 250.0)
+
 
 class Edge(NamedTuple):
     """An edge spread: mean values at distances across an edge, mm, negative inside; both (n,)."""
@@ -55,10 +64,7 @@ def noise(values: FloatImage, inside: Mask, spacing: Place) -> float:
 
 def local_mean(values: FloatImage, spacing: Place) -> FloatImage:
     """(H, W) under a Gaussian `NOISE_MM` wide, edges continued."""
-    mean = torch.from_numpy(np.ascontiguousarray(values, dtype=np.float32))[None, None]
-    for axis, distance in enumerate(spacing):
-        mean = _smoothed(mean, NOISE_MM / distance, axis)
-    return np.asarray(mean[0, 0].numpy())
+    return _gaussian(values, NOISE_MM, spacing)
 
 
 def disc_mean(values: FloatImage, centre: Place, radius: float, spacing: Place) -> float:
@@ -79,6 +85,33 @@ def disc_edge(values: FloatImage, centre: Place, radius: float, spacing: Place, 
     away = _distances(values.shape, found, spacing) - radius
     near = np.abs(away) <= reach
     return _binned(away[near], values[near].astype(np.float64), min(spacing))
+
+
+def skin_edge(values: FloatImage, spacing: Place, reach: float = 3.0) -> Edge | None:
+    """The edge spread of a patient's skin against open air: pixels by their distance from it (Sanders et al. 2016).
+
+    Args:
+        values: (H, W) in HU.
+        spacing: mm between rows and between columns.
+        reach: mm looked at on both sides.
+
+    Returns:
+        None where less than `LEAST_SKIN` places lie against open air.
+    """
+    smooth = _gaussian(values, SKIN_MM, spacing)
+    places, outwards = _surface(smooth, spacing)
+    bare = _bare(smooth, places, outwards, spacing)
+    if np.count_nonzero(bare) < LEAST_SKIN:
+        return None
+    rows, columns = np.nonzero(_near(values.shape, places[bare], reach, spacing))
+    pixels = np.stack([rows * spacing[0], columns * spacing[1]], axis=1)
+    nearest = np.concatenate([
+        torch.cdist(torch.from_numpy(part), torch.from_numpy(places)).argmin(dim=1).numpy()
+        for part in np.array_split(pixels, 1 + len(pixels) // 2048)
+    ])  # fmt: skip
+    away = ((pixels - places[nearest]) * outwards[nearest]).sum(axis=1)
+    used = bare[nearest] & (np.abs(away) <= reach)
+    return _binned(away[used], values[rows, columns][used].astype(np.float64), min(spacing))
 
 
 def mtf(edge: Edge) -> tuple[Samples, Samples]:
@@ -118,6 +151,51 @@ def _binned(away: Samples, value: Samples, pixel: float) -> Edge:
     return Edge(distance, np.interp(distance, distance[filled], sums[filled] / counts[filled]))
 
 
+def _surface(smooth: FloatImage, spacing: Place) -> tuple[Samples, Samples]:
+    """Where neighbouring pixels lie on two sides of `SKIN_HU`, mm, and the way out there: both (n, 2)."""
+    down, across = np.gradient(smooth.astype(np.float64), *spacing)
+    slopes = np.stack([down, across], axis=-1)
+    places, ways = [], []
+    for axis in (0, 1):
+        one, other = (np.delete(smooth, end, axis=axis) - SKIN_HU for end in (-1, 0))
+        crossed = one * other < 0
+        share = one[crossed] / (one[crossed] - other[crossed])
+        place = np.argwhere(crossed).astype(np.float64)
+        before, beyond = (np.delete(slopes, end, axis=axis)[crossed] for end in (-1, 0))
+        way = before * (1 - share[:, None]) + beyond * share[:, None]
+        place[:, axis] += share
+        places.append(place * spacing)
+        ways.append(-way / np.maximum(np.linalg.norm(way, axis=1, keepdims=True), 1e-12))
+    return np.concatenate(places), np.concatenate(ways)
+
+
+def _bare(values: FloatImage, places: Samples, outwards: Samples, spacing: Place) -> Mask:
+    """(n,) of places that have open air on one side and tissue on the other."""
+
+    def met(distance: float) -> Samples:
+        at = np.rint((places + distance * outwards) / spacing).astype(np.int64)
+        inside = np.all((at >= 0) & (at < np.array(values.shape)), axis=1)
+        rows, columns = np.where(inside[:, None], at, 0).T
+        found: Samples = np.where(inside, values[rows, columns], np.nan)
+        return found
+
+    bare = np.ones(len(places), dtype=bool)
+    for distance in OUTSIDE_MM:
+        bare &= met(distance) < AIR_HU
+    for distance in INSIDE_MM:
+        bare &= (met(-distance) > TISSUE_HU[0]) & (met(-distance) < TISSUE_HU[1])
+    return bare
+
+
+def _near(shape: tuple[int, ...], places: Samples, reach: float, spacing: Place) -> Mask:
+    """(H, W) of the pixels in a square about one of the places."""
+    near = np.zeros(shape, dtype=np.float32)
+    near[tuple(np.rint(places / spacing).astype(np.int64).T)] = 1.0
+    wide = tuple(2 * math.ceil(reach / distance + 1) + 1 for distance in spacing)
+    grown = F.max_pool2d(torch.from_numpy(near)[None, None], wide, 1, tuple(size // 2 for size in wide))
+    return np.asarray(grown[0, 0].numpy() > 0)
+
+
 def _refined(values: FloatImage, centre: Place, radius: float, spacing: Place) -> Place:
     """The disc's centre: of the pixels near it weighted by how far they stand out from what surrounds the rim."""
     for _ in range(3):
@@ -141,6 +219,14 @@ def _distances(shape: tuple[int, ...], centre: Place, spacing: Place) -> Samples
     columns = (np.arange(shape[1]) - centre[1]) * spacing[1]
     away: Samples = np.hypot(rows[:, None], columns)
     return away
+
+
+def _gaussian(values: FloatImage, sigma: float, spacing: Place) -> FloatImage:
+    """(H, W) under a Gaussian of `sigma` mm, edges continued."""
+    mean = torch.from_numpy(np.ascontiguousarray(values, dtype=np.float32))[None, None]
+    for axis, distance in enumerate(spacing):
+        mean = _smoothed(mean, sigma / distance, axis)
+    return np.asarray(mean[0, 0].numpy())
 
 
 def _smoothed(image: torch.Tensor, sigma: float, axis: int) -> torch.Tensor:

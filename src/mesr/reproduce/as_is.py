@@ -1,7 +1,7 @@
 """Native resolution: scans as they are, nothing shrunk, made finer by each method; what is told without a truth.
 
 The CatPhan 504's sensitometry module has eight inserts of 12.2 mm on a circle around its middle; of one chest scan
-under a sharp and a soft kernel there is tissue to measure noise in.
+under a sharp and a soft kernel there are tissue to measure noise in and skin against air, the edge every scan has.
 """
 
 from __future__ import annotations
@@ -104,12 +104,17 @@ def phantom_figures(values: FloatImage, spacing: tuple[float, float]) -> dict[st
 
 
 def tissue_figures(values: FloatImage, spacing: tuple[float, float]) -> dict[str, float]:
-    """Noise in the soft tissue of a patient, and its mean."""
+    """Noise in the soft tissue of a patient, its mean, and the sharpness of the skin."""
     body = body_mask(HU_WINDOW.forward(values))
     around = native.local_mean(values, spacing)  # A choice by the values themselves would cut the noise off.
     inside = body & (around > SOFT_HU[0]) & (around < SOFT_HU[1])
     mean = float(values[inside].mean()) if inside.any() else math.nan
-    return {"noise": native.noise(values, inside, spacing), "mean soft tissue": mean}
+    skin = native.skin_edge(values, spacing)
+    return {
+        "noise": native.noise(values, inside, spacing),
+        "MTF50, skin": math.nan if skin is None else native.mtf50(skin),
+        "mean soft tissue": mean,
+    }
 
 
 def _each(
