@@ -49,7 +49,6 @@ def test_weights_measurements_and_the_state_are_on_disk(finished: tuple[Setting,
         "mesr-x2-alone",
         "mesr-l1-more",
         "mesr-seed",
-        "mesr-one-orientation",
     }
     assert {row.model for row in results} == {"bicubic", *(f"smoke-{name}" for name in expected)}
     assert {row.scale for row in results if row.model == "smoke-mesr"} == {"2", "2.5"}

@@ -66,7 +66,10 @@ def ablations(setting: Setting) -> list[Row]:
         config = replace(tuned(base.config, losses, setting), name=f"{base.name}-{name}-loss")
         rows.append(row(LOSS, title, Training(config, base)))
     continuous = _varied(base, "continuous", sampling={"scales": [], "anisotropic": 0.25})
-    deep = _varied(base, "", {"args": spec | ({} if setting.budget.tiny else {"blocks": 64})})
+    deep, wide = (
+        _varied(base, "", {"args": spec | ({} if setting.budget.tiny else {"blocks": blocks}) | turned})
+        for blocks, turned in ((64, {}), (32, {"orientations": 2}))
+    )
     return [
         *rows,
         row(DATA, "base: all sites, six scales at once", base),
@@ -76,7 +79,12 @@ def ablations(setting: Setting) -> list[Row]:
         row(DATA, "half the steps at ×2 alone, then six scales", _in_two_parts(base)),
         row(DEPTH, "base: as mesr-lite", base),
         row(DEPTH, "64 blocks", Training(replace(deep.config, name=f"{setting.budget.name}-mesr-64"))),
-        row(DEPTH, "as mesr: 32 blocks in two orientations", training(SYSTEMS["mesr"], "equal", setting)),
+        row(
+            DEPTH,
+            "32 blocks in two orientations",
+            Training(replace(wide.config, name=f"{setting.budget.name}-mesr-32")),
+        ),
+        row(DEPTH, "as mesr: 16 blocks in four orientations", training(SYSTEMS["mesr"], "equal", setting)),
     ]
 
 

@@ -38,8 +38,8 @@ CAVEATS = """\
   that is worth.
 * Each network was trained once. Intervals are over patients or slices and know nothing of that; the rows "another
   seed" show what it changes.
-* Only MESR averages over two orientations, a self-ensemble that any network could have; the rows "in one orientation"
-  and the ablation "mean of two orientations" say what it gives."""
+* Only MESR averages over orientations, a self-ensemble that any network could have. `mesr-lite` is its network in one
+  orientation, a quarter of the work, and says what that network is worth beside others of its size."""
 
 SHORT = """\
 * Trainings are short here: deep networks are furthest from their end, and the order of systems may change with more

@@ -15,7 +15,6 @@ from .trainings import (
     Training,
     at_one_scale,
     gone_on,
-    in_one_orientation,
     of_another_seed,
     on_one_site,
     training,
@@ -109,7 +108,6 @@ def table2(setting: Setting) -> list[Row]:
         for title, one in (
             ("at ×2 alone", at_one_scale(known, 2)),
             ("for as many steps more", gone_on(known, setting)),
-            ("in one orientation", in_one_orientation(known)),
         )
     ]
     for system in (SYSTEMS[name] for name in AGAIN):

@@ -151,15 +151,6 @@ def gone_on(one: Training, setting: Setting) -> Training:
     return Training(replace(tuned(one.config, {"l1": 1.0}, setting), name=f"{one.name}-l1-more"), one)
 
 
-def in_one_orientation(one: Training) -> Training:
-    """The same body without averaging over orientations, at half the work."""
-    args = {key: value for key, value in one.config.model.args.items() if key != "orientations"}
-    config = replace(
-        one.config, name=f"{one.name}-one-orientation", model=replace(one.config.model, args=args)
-    )
-    return Training(config, one.after, one.simulated)
-
-
 def of_another_seed(one: Training) -> Training:
     """The same with other patches and another beginning: what differences between single trainings are worth."""
     sampling = replace(one.config.sampling, seed=one.config.sampling.seed + 1)
