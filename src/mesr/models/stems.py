@@ -1,4 +1,4 @@
-"""The first convolution of `mesr`: image (N, 1, H, W) to features (N, C, H, W), in float32, where a HU is not lost."""
+"""The first convolution of `mesr`: image (N, 1, H, W) to features (N, C, H, W)."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ CONTRASTS = 0.01, 0.6
 RAMPS = 16
 """Of level, and as many of contrast, that its curves are made of, half of them rising."""
 STEEPNESS = 4.0
-"""Of a ramp over all levels, at the start of training."""
+"""Of a ramp over the whole range, at the start of training."""
 
 
 def make_stem(kind: Stem, features: int) -> nn.Module:
