@@ -40,12 +40,15 @@ LOSSES: dict[str, tuple[str, tuple[str, ...]]] = {
 
 
 def ablations(setting: Setting) -> list[Row]:
-    """Every row; the first of each group is the base the others are compared with."""
+    """Every row; the first of each group is the base the others are compared with.
+
+    The losses and the depth are measured at whole scales only; nothing of them changes with the fraction.
+    """
+    whole = tuple(scale for scale in setting.budget.scales if scale.isdecimal())
 
     def row(group: str, title: str, *trainings: Training) -> Row:
-        return trained(
-            "ablations", group, title, SYSTEMS["mesr-lite"].name, *trainings, scales=setting.budget.scales
-        )
+        scales = whole if group in (LOSS, DEPTH) else setting.budget.scales
+        return trained("ablations", group, title, SYSTEMS["mesr-lite"].name, *trainings, scales=scales)
 
     base = training(SYSTEMS["mesr-lite"], "equal", setting)
     spec = base.config.model.args
