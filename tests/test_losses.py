@@ -6,7 +6,7 @@ import importlib.util
 import math
 import sys
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 from urllib.error import URLError
@@ -39,7 +39,7 @@ from mesr.losses import (
 )
 from mesr.losses.adversarial import discriminator_loss
 from mesr.losses.compound import check
-from mesr.losses.perceptual import joined
+from mesr.losses.perceptual import mean_square_joined
 from mesr.losses.vgg import ARCHITECTURES, Vgg
 
 
@@ -160,14 +160,27 @@ def test_a_vgg_sees_a_grey_image_in_imagenet_s_range() -> None:
     assert [one.shape[-1] for one in maps] == [16, 8, 4, 2, 1]
 
 
-def test_depths_are_joined_from_the_deepest_up() -> None:
-    maps = [torch.full((1, n + 1, 16 >> n, 20 >> n), float(n)) for n in range(3)]
-    whole = joined(maps)
-    assert whole.shape == (1, 6, 16, 20)
-    assert [float(whole[0, c].mean()) for c in range(6)] == [0, 1, 1, 2, 2, 2]
-    other = [torch.rand_like(one) for one in maps]
-    difference = joined([a - b for a, b in zip(maps, other, strict=True)])
-    torch.testing.assert_close(difference, whole - joined(other), atol=1e-6, rtol=0)
+def joined(maps: Sequence[torch.Tensor]) -> torch.Tensor:
+    """What the documents draw: from the deepest up, enlarge, join, enlarge, join; (N, C₁ + C₂ + …, H₁, W₁)."""
+    up = maps[-1]
+    for shallower in reversed(maps[:-1]):
+        up = F.interpolate(up, size=shallower.shape[-2:], mode="bilinear", align_corners=False)
+        up = torch.cat([shallower, up], dim=1)
+    return up
+
+
+@pytest.mark.parametrize("sizes", [[(16, 20), (8, 10), (4, 5)], [(15, 9), (7, 4), (3, 2), (1, 1)], [(6, 5)]])
+def test_depths_are_joined_from_the_deepest_up(sizes: list[tuple[int, int]]) -> None:
+    torch.manual_seed(0)
+    maps = [
+        torch.randn(2, n + 1, *size, dtype=torch.float64, requires_grad=True) for n, size in enumerate(sizes)
+    ]
+    expected, found = joined(maps).square().mean(), mean_square_joined(maps)
+    torch.testing.assert_close(found, expected)
+    for ours, theirs in zip(
+        torch.autograd.grad(found, maps), torch.autograd.grad(expected, maps), strict=True
+    ):
+        torch.testing.assert_close(ours, theirs)
 
 
 @pytest.mark.usefixtures("small")
