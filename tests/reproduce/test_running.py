@@ -57,6 +57,18 @@ def test_weights_measurements_and_the_state_are_on_disk(finished: tuple[Setting,
     assert trained["smoke-mesr"].parameters > trained["smoke-srcnn-x2"].parameters > 0
 
 
+def test_a_row_with_sites_is_measured_at_those_alone(tmp_path: Path) -> None:
+    small = small_source(tmp_path / "scans")
+    (scan,) = small.val.scans
+    both = replace(
+        small, val=replace(small.val, scans=[replace(scan, sites={"pelvis": [0, 0], "liver": [1, 9999]})])
+    )
+    runner = _runner(Setting(BRIEF, both, "vgg19"), tmp_path / "out")
+    row = untrained("table1", "there", "bicubic", sites=("liver",))
+    assert runner.run([row])[row.id].status == "done"
+    assert {one.site for one in read_results(tmp_path / "out" / "results.csv")} == {"liver"}
+
+
 def test_figures_need_no_control(tmp_path: Path) -> None:
     setting = Setting(BRIEF, small_source(tmp_path / "scans"), "vgg19")
     rows = chosen(["native", "figures"], _runner(setting, tmp_path / "out"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -16,7 +17,7 @@ from mesr.provenance import about
 from mesr.recipe import TrainConfig
 from mesr.reproduce import sources
 from mesr.reproduce.simulated import simulate_set
-from mesr.reproduce.sources import limited, source
+from mesr.reproduce.sources import at_sites, limited, source
 from mesr.testset import subjects
 
 
@@ -56,6 +57,16 @@ def test_a_limit_keeps_the_middle_slices(tmp_path: Path) -> None:
     assert [one.number for one in subjects(spec)] == sorted(one.number for one in subjects(spec))
     assert len(list(subjects(limited(spec, 1)))) == 1
     assert limited(spec, 0) is spec
+
+
+def test_sites_leave_out_the_slices_of_others(tmp_path: Path) -> None:
+    spec = small_source(tmp_path).test
+    (scan,) = spec.scans
+    both = replace(spec, scans=[replace(scan, sites={"pelvis": [1, 1], "liver": [2, 9]}), scan])
+    assert at_sites(both, ()) is both
+    assert [one.sites for one in at_sites(both, ["liver"]).scans] == [{"liver": [2, 9]}]
+    assert [one.sites for one in at_sites(both, ["pelvis"]).scans] == [{"pelvis": [1, 1]}, scan.sites]
+    assert at_sites(both, ["head"]).scans == []
 
 
 def test_simulated_scans_lie_beside_the_slices_they_were_made_from(tmp_path: Path) -> None:

@@ -21,7 +21,7 @@ class Row:
         system: what `--only` names.
         trainings: the network's, or those of a family of networks of one scale each; none for an untrained method.
         scales, degradation: what it is measured at.
-        sites: shown in its table; all where empty.
+        sites: measured; all where empty.
         column: of the paper's Table 2 or 3.
         control: whether it is there to compare another row of the system with, and in no figure.
         absent: why it is not trained here; empty where it is.

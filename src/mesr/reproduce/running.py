@@ -25,7 +25,7 @@ from ..testset import EvaluationSpec
 from ..train import train
 from .rows import Row
 from .simulated import simulate_set
-from .sources import limited
+from .sources import at_sites, limited
 from .state import Fate, State, Trained, digest
 from .trainings import Setting, Training, network_cost, settings
 
@@ -100,7 +100,7 @@ class Runner:
         """Weights id and commit of the row's measurements, which are in results.csv."""
         found = evaluate.run(
             [model],
-            self.spec,
+            at_sites(self.spec, row.sites),
             self.out,
             scales=row.scales,
             degradation=row.degradation,
@@ -114,7 +114,7 @@ class Runner:
 
     @cached_property
     def spec(self) -> EvaluationSpec:
-        """What is measured."""
+        """What is measured; a row with sites of its own is measured at those."""
         budget, source = self.setting.budget, self.setting.source
         return limited(source.val if budget.split == "val" else source.test, budget.slices)
 

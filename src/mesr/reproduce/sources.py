@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -73,6 +73,17 @@ def limited(spec: EvaluationSpec, count: int) -> EvaluationSpec:
                 kept = kept[first : first + count]
                 sites[site] = [kept[0], kept[-1]]
         scans.append(replace(scan, sites=sites))
+    return replace(spec, scans=[scan for scan in scans if scan.sites])
+
+
+def at_sites(spec: EvaluationSpec, sites: Collection[str]) -> EvaluationSpec:
+    """The same at these sites alone; at all where there are none."""
+    if not sites:
+        return spec
+    scans = [
+        replace(scan, sites={site: range_ for site, range_ in scan.sites.items() if site in sites})
+        for scan in spec.scans
+    ]
     return replace(spec, scans=[scan for scan in scans if scan.sites])
 
 
