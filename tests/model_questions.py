@@ -93,6 +93,7 @@ SYSTEMS: list[tuple[str, dict[str, Any]]] = [
     ("meta-rdn", {"blocks": 2, "layers": 2, "growth": 4, "features": 8, "hidden": 16}),
     ("miassr", {"blocks": 1, "features": 8, "hidden": 16}),
     ("family", {"architecture": "edsr", "args": {"blocks": 1, "features": 8}, "members": [2, 3]}),
+    ("mesr", {"blocks": 1, "features": 8, "hidden": 16, "stem": "gated"}),
     ("mesr-shuffled", {"blocks": 1, "features": 8}),
     ("mesr-shuffled", {"blocks": 1, "features": 8, "scale": 3}),
     ("equal-fixed", {"architecture": "edsr", "args": {"blocks": 1, "features": 8}}),

@@ -74,11 +74,20 @@ def test_only_blocks_that_can_be_identities_are_added() -> None:
         grow(deep, (small, Card("small", {}, "", {})))
 
 
-def test_a_gated_stem_begins_as_the_plain_differences_it_grows_from() -> None:
+@pytest.mark.parametrize("blocks", [1, 3])
+def test_a_gated_stem_begins_as_the_differences_it_grows_from(blocks: int) -> None:
     args = {"blocks": 1, "features": 8, "hidden": 16}
-    plain, gated = (
-        build({"name": "mesr", "args": args | {"stem": stem}}) for stem in ("difference", "gated")
-    )
-    grow(gated, (plain, Card("plain", {}, "", {})))
+    ungated = build({"name": "mesr", "args": args})
+    gated = build({"name": "mesr", "args": args | {"blocks": blocks, "stem": "gated"}})
+    torch.nn.init.normal_(gated.state_dict()["stem.curves.bias"])
+    grow(gated, (ungated, Card("ungated", {}, "", {})))
     image = helpers.plane(12, 13, "2.5")
-    torch.testing.assert_close(helpers.run(gated, image, "2.5"), helpers.run(plain, image, "2.5"))
+    torch.testing.assert_close(helpers.run(gated, image, "2.5"), helpers.run(ungated, image, "2.5"))
+
+
+def test_gates_follow_no_plain_convolution() -> None:
+    """Its kernels have the shape of differences' and are none."""
+    args = {"blocks": 1, "features": 8, "hidden": 16}
+    plain, gated = (build({"name": "mesr", "args": args | {"stem": stem}}) for stem in ("plain", "gated"))
+    with pytest.raises(WeightsError, match="do not fit"):
+        grow(gated, (plain, Card("plain", {}, "", {})))

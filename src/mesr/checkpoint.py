@@ -25,6 +25,7 @@ from .files import atomic_path, check_target
 from .losses import Adversary
 from .models import weights as weights_files
 from .models.contract import SuperResolver
+from .models.stems import DifferenceConv
 from .models.weights import Card
 from .provenance import Origin, origin_of
 from .recipe import TrainConfig
@@ -215,7 +216,8 @@ def grow(model: SuperResolver, start: tuple[SuperResolver, Card]) -> None:
     one at every level.
 
     Raises:
-        WeightsError: the tensors besides the blocks differ in shape.
+        WeightsError: the tensors besides the blocks differ in shape, or gates would follow another stem than
+            differences.
     """
     donor, card = start
     given, own = donor.state_dict(), model.state_dict()
@@ -233,8 +235,9 @@ def grow(model: SuperResolver, start: tuple[SuperResolver, Card]) -> None:
         given = moved
     if "stem.curves.weight" in own and "stem.curves.weight" not in given:
         gates = {key: value for key, value in own.items() if key.startswith(("stem.ramps.", "stem.curves."))}
-        gates["stem.curves.weight"] = torch.zeros_like(gates["stem.curves.weight"])
-        given = {**given, **gates}
+        gates["stem.curves.weight"] = torch.zeros_like(own["stem.curves.weight"])
+        gates["stem.curves.bias"] = torch.ones_like(own["stem.curves.bias"])
+        given = {**given, **gates} if isinstance(getattr(donor, "stem", None), DifferenceConv) else given
     if {k: v.shape for k, v in given.items()} != {k: v.shape for k, v in own.items()}:
         raise WeightsError(
             "weights-shapes", f"The weights {card.name} do not fit the model that is to start from them."

@@ -95,8 +95,8 @@ def most_detailed(grey: FloatImage, share: float = ROI_SHARE, inside: Mask | Non
         edges = np.where(inside, edges, 0.0)
     rows, columns = (max(1, round(share * size)) for size in grey.shape)
     sums = np.pad(edges, ((1, 0), (1, 0))).cumsum(0).cumsum(1)
-    inside = sums[rows:, columns:] - sums[:-rows, columns:] - sums[rows:, :-columns] + sums[:-rows, :-columns]
-    top, left = np.unravel_index(int(inside.argmax()), inside.shape)
+    found = sums[rows:, columns:] - sums[:-rows, columns:] - sums[rows:, :-columns] + sums[:-rows, :-columns]
+    top, left = np.unravel_index(int(found.argmax()), found.shape)
     height, width = grey.shape
     return Region(int(top) / height, int(left) / width, rows / height, columns / width)
 

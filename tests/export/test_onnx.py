@@ -24,6 +24,7 @@ SMALL = {"blocks": 1, "features": 16, "hidden": 16}
 NETWORKS = {
     "centred": ("mesr", {**SMALL, "corrections": 2}),
     "turned": ("mesr", {**SMALL, "corrections": 1, "orientations": 4}),
+    "gated": ("mesr", {**SMALL, "stem": "gated"}),
     "below": ("mesr", {**SMALL, "coordinates": "below", "corrections": 1}),
     "as-printed": ("mesr-paper", SMALL),
     "meta-rdn": ("meta-rdn", {"blocks": 1, "layers": 2, "growth": 16, "features": 16, "hidden": 16}),

@@ -14,7 +14,6 @@ from mesr.models import architectures, build, weights
 NETWORKS = [
     ("mesr", {"blocks": 1, "features": 8, "hidden": 16}),
     ("mesr", {"blocks": 1, "features": 16, "hidden": 16, "bias": True, "initialisation": "pytorch"}),
-    ("mesr", {"blocks": 1, "features": 8, "hidden": 16, "stem": "gated"}),
     ("mesr-paper", {"blocks": 1, "features": 8, "hidden": 16}),
     *helpers.SYSTEMS,
 ]
@@ -92,6 +91,17 @@ def test_a_gated_stem_knows_the_level_within_its_range_only() -> None:
     torch.testing.assert_close(metal, more, atol=1e-5, rtol=0)
 
 
+def test_a_gated_stem_knows_the_contrast_within_its_range_only() -> None:
+    """Where every level counts as the end of its range, scaling commutes for contrasts that do so too, and for no others."""
+    torch.manual_seed(4)
+    model = build({"name": "mesr", "args": {"blocks": 2, "stem": "gated"}}).eval()
+    chessboard = ((torch.arange(20)[:, None] + torch.arange(20)) % 2).float()[None, None]
+    for contrast, commutes in ((0.7, True), (0.1, False)):
+        once, thrice = (helpers.run(model, 2 + times * contrast * chessboard, "2.5") - 2 for times in (1, 3))
+        apart = float((thrice - 3 * once).abs().max() / thrice.abs().max())
+        assert (apart < 1e-5) == commutes, apart
+
+
 def test_the_receptive_field_is_what_a_model_says() -> None:
     torch.manual_seed(5)
     model = build({"name": "mesr", "args": {"blocks": 2, "features": 8}}).eval()
@@ -133,3 +143,10 @@ def test_an_unknown_architecture_or_argument_gets_a_suggestion() -> None:
 def test_corrections_that_make_no_sense_are_refused(corrections: object) -> None:
     with pytest.raises(UsageError, match="whole number from 0 to 30"):
         build({"name": "mesr", "args": {"corrections": corrections}})
+
+
+@pytest.mark.parametrize("name", ["mesr", "mesr-shuffled"])
+@pytest.mark.parametrize("stem", ["gatd", "Gated", None])
+def test_a_stem_that_does_not_exist_is_refused(name: str, stem: object) -> None:
+    with pytest.raises(UsageError, match="difference, gated, plain"):
+        build({"name": name, "args": {"stem": stem}})

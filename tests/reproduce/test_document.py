@@ -135,10 +135,12 @@ def test_what_holds_of_mesr_is_computed(setting: Setting, tmp_path: Path) -> Non
     gains = {f"{start}smoke-mesr": 1.5, f"{start}smoke-meta-rdn": 2.0, f"{start}smoke-miassr": 1.0}
     text = _page(setting, tmp_path / "out", gains)
     holds = [
-        line.split("|")[1:4] for line in text.splitlines() if " ahead of " in line or " before the " in line
+        line.split("|")[1:4]
+        for line in text.splitlines()
+        if line.startswith("|") and (" ahead of " in line or " before the " in line)
     ]
     told = {claim.strip(): (word.strip(), figure.strip()) for claim, word, figure in holds}
-    first = told["MESR (L1) before the 2 other networks measured, PSNR, dB, pelvis, ×2"]
+    first = told["MESR (L1) (smoke) before the 2 other networks measured, PSNR, dB, pelvis, ×2"]
     assert first == ("**no**", "-0.50 [-0.50, -0.50] against MetaRDN-A (smoke)")
     assert told["MESR (L1) (smoke) ahead of MetaRDN-A (smoke), PSNR, pelvis, ×2"][0] == "**no**"
     ahead = told["MESR (L1) (smoke) ahead of MIASSR, first stage (L1) (smoke), PSNR, pelvis, ×2"]

@@ -9,9 +9,11 @@ import pytest
 from small_source import small_source
 
 from mesr.reproduce.budgets import BUDGETS
+from mesr.reproduce.measured import Measured
 from mesr.reproduce.paper import paper
 from mesr.reproduce.plan import EQUAL, EXPERIMENTS, PUBLISHED, plan
 from mesr.reproduce.rows import Row
+from mesr.reproduce.state import State
 from mesr.reproduce.systems import SYSTEMS, UNTRAINED
 from mesr.reproduce.trainings import Setting, network_cost
 
@@ -84,6 +86,19 @@ def test_a_compound_network_starts_from_its_l1_weights(setting: Setting) -> None
     assert first.name == "cpu-mesr"
     assert last.config.losses.keys() == {"l1", "perceptual", "adversarial"}
     assert last.samples == (BUDGETS["cpu"].steps + BUDGETS["cpu"].tuning) * BUDGETS["cpu"].batch
+
+
+def test_rivals_are_averaged_over_orientations_as_well(setting: Setting) -> None:
+    rows = _table2(setting, EQUAL)
+    for one in (row for row in rows if row.averaged):
+        (alone,) = [row for row in rows if row.system == one.system and not row.control]
+        assert one.trainings == alone.trainings
+        assert one.method == f"{alone.method}+"
+        assert (
+            Measured(Path(), State(Path(), "cpu", "")).cost(one).pixel
+            == 8 * network_cost(one.trainings[0]).pixel
+        )
+    assert {"meta-rdn", "miassr"} <= {row.system for row in rows if row.averaged}
 
 
 def test_a_smoke_run_trains_200_steps_and_never_looks_at_the_test_set() -> None:

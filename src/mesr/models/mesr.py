@@ -3,7 +3,7 @@
 `mesr` is our reading, centred and with two changes that make it exact where the paper's is not: a bicubic
 skip, and a first convolution whose kernels sum to zero, so that features see differences only. A constant
 then passes unchanged, and SR(a·x + b) = a·SR(x) + b for any a > 0: no HU level or intensity window is
-special. `mesr-paper` is the network as printed: corner-aligned, no skip past the body.
+special, unless a stem that knows them is asked for. `mesr-paper` is the network as printed: corner-aligned, no skip past the body.
 """
 
 from __future__ import annotations
@@ -56,8 +56,9 @@ class Mesr(SuperResolver):
         hidden: width of the head's perceptron.
         coordinates: source and offset convention of the head.
         skip: "bicubic" adds the bicubic interpolation (a = −0.5) to the head's output; "none" does not.
-        stem: "difference" for a first convolution on differences, "gated" for one whose differences know the level
-            they were met at, "plain" for an ordinary one.
+        stem: "difference" for a first convolution on differences; "gated" for one whose differences are weighted by
+            the level and contrast around them, which binds the weights to the window they were trained in; "plain"
+            for an ordinary one.
         max_scale: the largest scale it is offered for.
         corrections: times that a whole result is shrunk and what then misses of the input added back (Irani and
             Peleg 1991). For weights whose low-resolution images are the reference shrunk by the anti-aliased
@@ -68,7 +69,8 @@ class Mesr(SuperResolver):
             many times as much.
 
     Raises:
-        UsageError: `corrections` is no whole number from 0 to 30, or `orientations` none of those four.
+        UsageError: `corrections` is no whole number from 0 to 30, `orientations` none of those four, or `stem` none
+            of those three.
     """
 
     def __init__(

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+
+from ..errors import UsageError
 
 Stem = Literal["difference", "gated", "plain"]
 
@@ -19,13 +22,6 @@ RAMPS = 16
 """Of level, and as many of contrast, that its curves are made of, half of them rising."""
 STEEPNESS = 4.0
 """Of a ramp over the whole range, at the start of training."""
-
-
-def make_stem(kind: Stem, features: int) -> nn.Module:
-    """The first convolution, by name (`mesr.Mesr`)."""
-    if kind == "plain":
-        return nn.Conv2d(1, features, 3, padding=1, bias=False)
-    return GatedDifferences(features) if kind == "gated" else DifferenceConv(features)
 
 
 class DifferenceConv(nn.Module):
@@ -45,14 +41,13 @@ class DifferenceConv(nn.Module):
             return F.conv2d(F.pad(lr, (1, 1, 1, 1), mode="replicate"), weight)
 
 
-class GatedDifferences(DifferenceConv):
+class GatedDifferenceConv(DifferenceConv):
     """Differences that know where they were met: each kernel's answer times a curve of the pixel's level and contrast.
 
-    A CT ends at −1024 HU, and a step of 20 HU is noise in an organ where one of 1,000 is the edge of a bone; an exact
-    difference cannot tell them apart. Level is the pixel's value, contrast the largest value about it less the
-    smallest. A curve is a sum of ramps of both, whose feet begin spread over their ranges; beyond those a value counts
-    as its end, so that metal is met as bone is. It acts on differences only, so that a constant still gives exactly
-    nothing.
+    A step of 20 HU is noise in an organ and one of 1,000 the edge of a bone, and what a network may do about either
+    differs; exact differences commute with scaling and so cannot tell them apart. Level is the pixel's value, contrast
+    the largest value about it less the smallest. A curve is a sum of ramps of both, whose feet begin spread over their
+    ranges, which are those of a CT; beyond them a value counts as their end.
     """
 
     def __init__(self, features: int) -> None:
@@ -72,12 +67,12 @@ class GatedDifferences(DifferenceConv):
     def forward(self, lr: Tensor) -> Tensor:
         differences = super().forward(lr)
         with torch.autocast(lr.device.type, enabled=False):
-            curves: Tensor = self.curves(torch.relu(self.ramps(_met(lr))))
+            curves: Tensor = self.curves(torch.relu(self.ramps(_level_and_contrast(lr))))
             return differences * curves
 
 
-def _met(lr: Tensor) -> Tensor:
-    """Level and contrast of every pixel, each 0…1 over its range: (N, 2, H, W)."""
+def _level_and_contrast(lr: Tensor) -> Tensor:
+    """Of every pixel, each 0…1 over its range: (N, 2, H, W)."""
     low, high = LEVELS
     level = (lr.clamp(low, high) - low) / (high - low)
     edges = F.pad(lr, (1, 1, 1, 1), mode="replicate")
@@ -85,3 +80,26 @@ def _met(lr: Tensor) -> Tensor:
     faint, strong = CONTRASTS
     contrast = torch.log1p(contrast.clamp(max=strong) / faint) / math.log1p(strong / faint)
     return torch.cat([level, contrast], dim=1)
+
+
+def _plain(features: int) -> nn.Module:
+    return nn.Conv2d(1, features, 3, padding=1, bias=False)
+
+
+STEMS: dict[str, Callable[[int], nn.Module]] = {
+    "difference": DifferenceConv,
+    "gated": GatedDifferenceConv,
+    "plain": _plain,
+}
+
+
+def make_stem(kind: Stem, features: int) -> nn.Module:
+    """The first convolution, by name (`mesr.Mesr`).
+
+    Raises:
+        UsageError: code `architecture`, there is none of that name.
+    """
+    make = STEMS.get(str(kind))
+    if make is None:
+        raise UsageError("architecture", f"stem must be one of {', '.join(STEMS)}.")
+    return make(features)

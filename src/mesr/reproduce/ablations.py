@@ -20,7 +20,7 @@ HEAD = "Meta head against a pixel shuffle for each scale"
 NETWORK = "The network"
 LOSS = "Loss, fine-tuned from the same weights for as many steps"
 DATA = "Training data and strategy"
-DEPTH = "Depth"
+DEPTH = "Depth or orientations"
 
 NETWORKS: dict[str, tuple[str, dict[str, Any]]] = {
     "below": ("centred, offsets from the pixel below", {"coordinates": "below"}),
@@ -32,6 +32,10 @@ NETWORKS: dict[str, tuple[str, dict[str, Any]]] = {
     "bias": ("biases in the body", {"bias": True}),
     "pytorch": ("the body begins as PyTorch makes it", {"initialisation": "pytorch"}),
 }
+DEPTHS: dict[str, tuple[str, dict[str, Any]]] = {
+    "64-blocks": ("64 blocks", {"blocks": 64}),
+    "32-blocks": ("32 blocks in two orientations", {"blocks": 32, "orientations": 2}),
+}
 LOSSES: dict[str, tuple[str, tuple[str, ...]]] = {
     "perceptual": ("L1 and perceptual", ("l1", "perceptual")),
     "adversarial": ("L1 and adversarial", ("l1", "adversarial")),
@@ -42,12 +46,12 @@ LOSSES: dict[str, tuple[str, tuple[str, ...]]] = {
 def ablations(setting: Setting) -> list[Row]:
     """Every row; the first of each group is the base the others are compared with.
 
-    The losses and the depth are measured at whole scales only; nothing of them changes with the fraction.
+    Networks of several times the work are measured at whole scales only, to save time.
     """
     whole = tuple(scale for scale in setting.budget.scales if scale.isdecimal())
 
     def row(group: str, title: str, *trainings: Training) -> Row:
-        scales = whole if group in (LOSS, DEPTH) else setting.budget.scales
+        scales = whole if group == DEPTH else setting.budget.scales
         return trained("ablations", group, title, SYSTEMS["mesr-lite"].name, *trainings, scales=scales)
 
     base = training(SYSTEMS["mesr-lite"], "equal", setting)
@@ -69,26 +73,19 @@ def ablations(setting: Setting) -> list[Row]:
         config = replace(tuned(base.config, losses, setting), name=f"{base.name}-{name}-loss")
         rows.append(row(LOSS, title, Training(config, base)))
     continuous = _varied(base, "continuous", sampling={"scales": [], "anisotropic": 0.25})
-    deep, wide = (
-        _varied(base, "", {"args": spec | ({} if setting.budget.tiny else {"blocks": blocks}) | turned})
-        for blocks, turned in ((64, {}), (32, {"orientations": 2}))
-    )
-    return [
-        *rows,
+    mesr = SYSTEMS["mesr"]
+    rows += [
         row(DATA, "base: all sites, six scales at once", base),
         row(DATA, f"{setting.source.one_site} only", Training(on_one_site(base.config, setting.source))),
         row(DATA, "the same patient, every site", Training(_of_one_patient(base.config, setting.source))),
         row(DATA, "any scale in (1, 4], two in a quarter of the batches", continuous),
         row(DATA, "half the steps at ×2 alone, then six scales", _in_two_parts(base)),
         row(DEPTH, "base: as mesr-lite", base),
-        row(DEPTH, "64 blocks", Training(replace(deep.config, name=f"{setting.budget.name}-mesr-64"))),
-        row(
-            DEPTH,
-            "32 blocks in two orientations",
-            Training(replace(wide.config, name=f"{setting.budget.name}-mesr-32")),
-        ),
-        row(DEPTH, "as mesr: 16 blocks in four orientations", training(SYSTEMS["mesr"], "equal", setting)),
     ]
+    for name, (title, changes) in DEPTHS.items():
+        tiny = {"blocks": spec["blocks"]} if setting.budget.tiny else {}
+        rows.append(row(DEPTH, title, _varied(base, name, {"args": spec | changes | tiny})))
+    return [*rows, row(DEPTH, f"as {mesr.titled('equal', setting.budget)}", training(mesr, "equal", setting))]
 
 
 def _varied(

@@ -39,7 +39,10 @@ CAVEATS = """\
 * Each network was trained once. Intervals are over patients or slices and know nothing of that; the rows "another
   seed" show what it changes.
 * Only MESR averages over orientations, a self-ensemble that any network could have. `mesr-lite` is its network in one
-  orientation, a quarter of the work, and says what that network is worth beside others of its size."""
+  orientation, a quarter of the work, and says what that network is worth beside others of its size; the rows "mean of
+  eight orientations" say what averaging gives to it and to its rivals, at eight times their work.
+* MESR's first convolution and its orientations were chosen on the validation scans, to be ahead of MIASSR and MetaRDN
+  there. Nobody searched so for the other systems."""
 
 SHORT = """\
 * Trainings are short here: deep networks are furthest from their end, and the order of systems may change with more

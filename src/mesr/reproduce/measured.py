@@ -9,6 +9,7 @@ from pathlib import Path
 
 from ..degrade import recipe, text_of
 from ..models.cost import Cost
+from ..models.orientations import ORIENTATIONS
 from ..results import Row as Result
 from ..results import read_results
 from ..tables import Difference, Mean, paired, summary
@@ -79,7 +80,8 @@ class Measured:
         if not row.trainings:
             return None
         costs = [network_cost(one) for one in row.trainings]
-        return Cost(sum(one.parameters for one in costs), costs[-1].pixel)
+        times = len(ORIENTATIONS) if row.averaged else 1
+        return Cost(sum(one.parameters for one in costs), times * costs[-1].pixel)
 
 
 def spread(mean: Mean | None, digits: int) -> str:

@@ -30,6 +30,9 @@ SHRUNK, SCANNED = "Bicubic LR", "Simulated CBCT to CT"
 AGAIN = ("miassr", "mesr-lite", "mesr")
 """Systems trained a second time with another seed."""
 
+AVERAGED = ("meta-rdn", "miassr", "mesr-lite")
+"""Systems asked in eight orientations as well, since MESR answers in four of its own."""
+
 DEGRADATIONS = (
     "bicubic", "blur-bicubic:sigma=0.3", "blur-bicubic", "noise:sigma=0.005", "noise", "noise:sigma=0.02", "kspace",
 )  # fmt: skip
@@ -115,6 +118,13 @@ def table2(setting: Setting) -> list[Row]:
         rows.append(
             trained("table2", EQUAL, f"{system.title}, another seed", system.name, again, control=True)
         )
+    rows += [
+        trained(
+            "table2", EQUAL, f"{system.title}, mean of eight orientations", system.name,
+            training(system, "equal", setting), control=True, averaged=True,
+        )
+        for system in (SYSTEMS[name] for name in AVERAGED)
+    ]  # fmt: skip
     rows.append(untrained("table2", PUBLISHED, "bicubic"))
     rows += [
         row for system in SYSTEMS.values() if system.as_published for row in _of(system, "published", setting)
@@ -152,7 +162,7 @@ def table3(setting: Setting) -> list[Row]:
     """Trained on one site of one patient, measured at ×2 on others."""
     source = setting.source
     rows = [untrained("table3", source.one_site, "bicubic", sites=source.elsewhere)]
-    for name, column in (("edsr", "EDSR"), ("rdn", "RDN"), ("mesr", "Ours")):
+    for name, column in (("edsr", "EDSR"), ("rdn", "RDN"), ("mesr-lite", ""), ("mesr", "Ours")):
         system = SYSTEMS[name]
         known = training(system, "equal", setting, system.scales[0] if system.scales else None)
         own = Training(on_one_site(known.config, source))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from ..models.weights import ENSEMBLE
 from .trainings import Training
 
 Experiment = Literal["table1", "table2", "table3", "ablations", "robustness", "native", "figures"]
@@ -24,6 +25,7 @@ class Row:
         sites: measured; all where empty.
         column: of the paper's Table 2 or 3.
         control: whether it is there to compare another row of the system with, and in no figure.
+        averaged: whether the network is asked in eight orientations (`models.ensemble`).
         absent: why it is not trained here; empty where it is.
     """
 
@@ -38,6 +40,7 @@ class Row:
     sites: tuple[str, ...] = ()
     column: str = ""
     control: bool = False
+    averaged: bool = False
     absent: str = ""
 
     @property
@@ -45,8 +48,8 @@ class Row:
         """What results.csv calls it."""
         if not self.trainings:
             return self.system
-        first = self.trainings[0].name
-        return first if len(self.trainings) == 1 else f"{first}-family"
+        first = self.trainings[0].name + ("" if len(self.trainings) == 1 else "-family")
+        return f"{first}{ENSEMBLE}" if self.averaged else first
 
 
 def untrained(experiment: Experiment, group: str, method: str, **columns: Any) -> Row:
@@ -59,6 +62,7 @@ def trained(
 ) -> Row:
     """The row of a network, or of a family of networks."""
     own = trainings[0].name if len(trainings) == 1 else f"{trainings[0].name}-family"
+    own += "-averaged" if columns.get("averaged") else ""
     return Row(_id(experiment, group, own), experiment, group, title, system, trainings, **columns)
 
 

@@ -19,6 +19,7 @@ from ..errors import InputError, InternalError, MesrError, UsageError
 from ..evaluate import Reporter as SliceReporter
 from ..inference import Options
 from ..models import family, weights
+from ..models.weights import ENSEMBLE
 from ..prepare import prepare
 from ..progress import Reporter as StepReporter
 from ..testset import EvaluationSpec
@@ -90,11 +91,12 @@ class Runner:
             self.telling.line(f"failed: {fate.sentence} ({fate.code})")
 
     def _model(self, row: Row) -> str | Path:
-        """What `evaluate` is given: a name or a weights file."""
+        """What `evaluate` is given: a name or a weights file, with what asks it in eight orientations behind it."""
         if not row.trainings:
             return row.system
         paths = [[self._trained(one) for one in training.chain()][-1] for training in row.trainings]
-        return paths[0] if len(paths) == 1 else self._family(row, paths)
+        path = paths[0] if len(paths) == 1 else self._family(row, paths)
+        return f"{path}{ENSEMBLE}" if row.averaged else path
 
     def _measure(self, row: Row, model: str | Path) -> tuple[str, str]:
         """Weights id and commit of the row's measurements, which are in results.csv."""

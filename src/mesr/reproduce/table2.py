@@ -97,7 +97,7 @@ def _verdicts(rows: Sequence[Row], measured: Measured, headline: str, patients: 
             best = (min if lower else max)(others, key=lambda row: means[row.id])
             ahead = measured.difference(mesr, best, "2", name, site)
             if ahead is not None:
-                claim = f"MESR (L1) before the {len(others)} other networks measured, {title}, {site}, ×2"
+                claim = f"{mesr.title} before the {len(others)} other networks measured, {title}, {site}, ×2"
                 body.append([claim, verdict(ahead, lower), f"{interval(ahead, digits)} against {best.title}"])
     for ours, theirs in ((mesr, "meta-rdn"), (mesr, "miassr"), (lite, "miassr")):
         other = leader_of(networks, theirs)
