@@ -60,8 +60,10 @@ def _patient(sigma_mm: float, noise: float = 0.0, blurred: int = 300) -> FloatIm
 @pytest.mark.parametrize("sigma", [0.5, 0.7, 0.85])
 @pytest.mark.parametrize("noise", [0.0, 30.0])
 def test_the_mtf50_of_the_skin_is_the_blurs(sigma: float, noise: float) -> None:
-    edge = native.skin_edge(_patient(sigma, noise), SPACING)
-    assert edge is not None
+    patient = _patient(sigma, noise)
+    skin = native.find_skin(patient, SPACING)
+    assert skin is not None
+    edge = native.skin_edge(patient, SPACING, skin)
     assert native.mtf50(edge) == pytest.approx(
         math.sqrt(2 * math.log(2)) / (2 * math.pi * sigma), rel=0.05 + noise / 600
     )
@@ -72,8 +74,18 @@ def test_the_mtf50_of_the_skin_is_the_blurs(sigma: float, noise: float) -> None:
 
 
 def test_where_no_skin_meets_open_air_there_is_no_edge() -> None:
-    assert native.skin_edge(np.full((64, 64), 40.0, np.float32), SPACING) is None
-    assert native.skin_edge(_patient(0.7)[:, 120:180], SPACING) is None
+    assert native.find_skin(np.full((64, 64), 40.0, np.float32), SPACING) is None
+    assert native.find_skin(_patient(0.7)[:, 120:180], SPACING) is None
+
+
+def test_skin_found_in_coarse_pixels_is_where_finer_ones_show_it() -> None:
+    """Of the same field in pixels of half the size: the same skin, the same edge."""
+    fine = _patient(0.7)
+    coarse = fine.reshape(150, 2, 150, 2).mean(axis=(1, 3))
+    skin = native.find_skin(coarse, (1.0, 1.0))
+    assert skin is not None
+    found = native.mtf50(native.skin_edge(fine, SPACING, skin))
+    assert found == pytest.approx(math.sqrt(2 * math.log(2)) / (2 * math.pi * 0.7), rel=0.05)
 
 
 def test_white_noise_is_measured_beside_a_slope_and_an_edge() -> None:

@@ -34,7 +34,8 @@ SKIN_MM = 1.0
 """Width (σ) of the Gaussian under which the skin is found: its place is to hang on no single pixel's noise."""
 OUTSIDE_MM, INSIDE_MM = (2.5, 4.0, 8.0, 12.0, 16.0), (4.0, 6.0)
 """Where, from the skin on, there must be air, and tissue: no windpipe, couch or cloth."""
-LEAST_SKIN = 60
+LEAST_SKIN_MM = 35.0
+"""Of skin against open air; with less an edge hangs on few pixels."""
 AIR_HU, TISSUE_HU = -940.0, (-250.0, 250.0)
 
 
@@ -43,6 +44,20 @@ class Edge(NamedTuple):
 
     distance: Samples
     value: Samples
+
+
+class Skin(NamedTuple):
+    """Where a patient's skin is.
+
+    Attributes:
+        places: (n, 2), rows' and columns' direction, mm from the corner of the image, so that it holds for any pixel size.
+        outwards: (n, 2), of length 1.
+        bare: (n,), whether there is nothing but air on one side and tissue on the other.
+    """
+
+    places: Samples
+    outwards: Samples
+    bare: Mask
 
 
 def noise(values: FloatImage, inside: Mask, spacing: Place) -> float:
@@ -87,24 +102,38 @@ def disc_edge(values: FloatImage, centre: Place, radius: float, spacing: Place, 
     return _binned(away[near], values[near].astype(np.float64), min(spacing))
 
 
-def skin_edge(values: FloatImage, spacing: Place, reach: float = 3.0) -> Edge | None:
-    """The edge spread of a patient's skin against open air: pixels by their distance from it (Sanders et al. 2016).
+def find_skin(values: FloatImage, spacing: Place) -> Skin | None:
+    """Where a patient's skin meets open air (Sanders et al. 2016), to be looked at in any image of the same field.
 
     Args:
         values: (H, W) in HU.
         spacing: mm between rows and between columns.
-        reach: mm looked at on both sides.
 
     Returns:
-        None where less than `LEAST_SKIN` places lie against open air.
+        None where less than `LEAST_SKIN_MM` of it does.
     """
     smooth = _gaussian(values, SKIN_MM, spacing)
     places, outwards = _surface(smooth, spacing)
     bare = _bare(smooth, places, outwards, spacing)
-    if np.count_nonzero(bare) < LEAST_SKIN:
-        return None
-    rows, columns = np.nonzero(_near(values.shape, places[bare], reach, spacing))
-    pixels = np.stack([rows * spacing[0], columns * spacing[1]], axis=1)
+    # Lines of either kind that a contour of any direction crosses, 4/π a spacing of its length on average.
+    length = np.count_nonzero(bare) * (spacing[0] + spacing[1]) / 2 * math.pi / 4
+    return Skin(places + np.array(spacing) / 2, outwards, bare) if length >= LEAST_SKIN_MM else None
+
+
+def skin_edge(values: FloatImage, spacing: Place, skin: Skin, reach: float = 3.0) -> Edge:
+    """The edge spread of the skin against open air: pixels by their distance from it.
+
+    Edges blurred by more than a Gaussian of 0.85 mm do not end within the usual reach and seem sharper than they are.
+
+    Args:
+        values: (H, W) in HU, of the field the skin was found in.
+        spacing: mm between rows and between columns.
+        reach: mm looked at on both sides.
+    """
+    places, outwards, bare = skin
+    half = np.array(spacing) / 2
+    rows, columns = np.nonzero(_near(values.shape, places[bare] - half, reach, spacing))
+    pixels = np.stack([rows, columns], axis=1) * spacing + half
     nearest = np.concatenate([
         torch.cdist(torch.from_numpy(part), torch.from_numpy(places)).argmin(dim=1).numpy()
         for part in np.array_split(pixels, 1 + len(pixels) // 2048)
@@ -152,7 +181,7 @@ def _binned(away: Samples, value: Samples, pixel: float) -> Edge:
 
 
 def _surface(smooth: FloatImage, spacing: Place) -> tuple[Samples, Samples]:
-    """Where neighbouring pixels lie on two sides of `SKIN_HU`, mm, and the way out there: both (n, 2)."""
+    """Where neighbouring pixels lie on two sides of `SKIN_HU`, mm from the first one, and the way out: both (n, 2)."""
     down, across = np.gradient(smooth.astype(np.float64), *spacing)
     slopes = np.stack([down, across], axis=-1)
     places, ways = [], []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 import numpy as np
@@ -57,8 +58,23 @@ def test_noise_and_sharpness_are_told() -> None:
     assert figures["MTF50, strong contrast"] == pytest.approx(0.6 / SPACING[0], rel=0.15)
 
 
+def test_a_patients_tissue_and_skin_are_told_in_the_places_of_the_scan_itself() -> None:
+    patient = _phantom(20.0)
+    figures = as_is.look_at_tissue(patient, SPACING)
+    found = figures(patient, SPACING)
+    assert found["noise"] == pytest.approx(20.0, rel=0.1)
+    assert found["mean soft tissue"] == pytest.approx(80.0, abs=2.0)
+    assert found["MTF50, skin"] == pytest.approx(0.6 / SPACING[0], rel=0.15)
+    blurred = (patient[:-1, :-1] + patient[1:, :-1] + patient[:-1, 1:] + patient[1:, 1:]) / 4
+    assert figures(blurred, SPACING)["MTF50, skin"] < 0.8 * found["MTF50, skin"]
+
+
+def test_where_there_is_no_skin_its_sharpness_is_no_number() -> None:
+    assert math.isnan(as_is.tissue_figures(_phantom(), SPACING, None)["MTF50, skin"])
+
+
 def test_findings_come_back_from_their_file(tmp_path: Path) -> None:
-    found = [Finding("phantom", "sinc", "id", "noise", 12.5)]
+    found = [Finding("phantom", "sinc", "id", "noise", 12.5, 1.5)]
     write(found, tmp_path / "native.csv")
     assert read(tmp_path / "native.csv") == found
     assert read(tmp_path / "none.csv") == []

@@ -1,7 +1,7 @@
 """Native resolution: scans as they are, nothing shrunk, made finer by each method; what is told without a truth.
 
 The CatPhan 504's sensitometry module has eight inserts of 12.2 mm on a circle around its middle; of one chest scan
-under a sharp and a soft kernel there are tissue to measure noise in and skin against air, the edge every scan has.
+under a sharp and a soft kernel there are tissue to measure noise in and, in most slices, skin against open air.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from fractions import Fraction
+from functools import partial
 
 import numpy as np
 
@@ -41,8 +42,10 @@ UNIFORM_MM = 30.0
 SOFT_HU = (0.0, 100.0)
 
 
-Figures = Callable[[FloatImage, tuple[float, float]], dict[str, float]]
+Figures = Callable[[FloatImage, native.Place], dict[str, float]]
 """Values, HU, and their spacing, mm, to figures by name."""
+Look = Callable[[FloatImage, native.Place], Figures]
+"""A slice as it is to what is measured of it and of every result made of it, in the same places."""
 
 
 def findings(
@@ -60,12 +63,12 @@ def findings(
     found: list[Finding] = []
     if phantom and source.phantom is not None:
         volume = next(iter(volumes(source.phantom)))
-        found += _each(volume, insert_slices(volume), "CatPhan 504, CBCT", methods, device, phantom_figures)
+        found += _each(volume, insert_slices(volume), "CatPhan 504, CBCT", methods, device, look_at_phantom)
     for place in source.kernels:
         volume = next(iter(volumes(place)))
         count = len(volume.slices)
         spread = sorted({count * (2 * n + 1) // (2 * TISSUE_SLICES) for n in range(TISSUE_SLICES)})
-        found += _each(volume, spread, place.name, methods, device, tissue_figures)
+        found += _each(volume, spread, place.name, methods, device, look_at_tissue)
     return found
 
 
@@ -88,6 +91,11 @@ def insert_means(values: FloatImage, spacing: tuple[float, float]) -> dict[str, 
     }
 
 
+def look_at_phantom(values: FloatImage, spacing: native.Place) -> Figures:
+    """Its inserts are found anew in every image, which differ in nothing else there."""
+    return phantom_figures
+
+
 def phantom_figures(values: FloatImage, spacing: tuple[float, float]) -> dict[str, float]:
     """Noise in the middle, sharpness of the inserts' edges, and their means."""
     middle = _middle(values)
@@ -103,22 +111,26 @@ def phantom_figures(values: FloatImage, spacing: tuple[float, float]) -> dict[st
     return figures | {f"mean {name}": value for name, value in insert_means(values, spacing).items()}
 
 
-def tissue_figures(values: FloatImage, spacing: tuple[float, float]) -> dict[str, float]:
-    """Noise in the soft tissue of a patient, its mean, and the sharpness of the skin."""
+def look_at_tissue(values: FloatImage, spacing: native.Place) -> Figures:
+    """The skin is where the scan itself shows it, whatever a method makes of it."""
+    return partial(tissue_figures, skin=native.find_skin(values, spacing))
+
+
+def tissue_figures(values: FloatImage, spacing: native.Place, skin: native.Skin | None) -> dict[str, float]:
+    """Noise in the soft tissue of a patient, its mean, and the sharpness of the skin, where there is one."""
     body = body_mask(HU_WINDOW.forward(values))
     around = native.local_mean(values, spacing)  # A choice by the values themselves would cut the noise off.
     inside = body & (around > SOFT_HU[0]) & (around < SOFT_HU[1])
     mean = float(values[inside].mean()) if inside.any() else math.nan
-    skin = native.skin_edge(values, spacing)
     return {
         "noise": native.noise(values, inside, spacing),
-        "MTF50, skin": math.nan if skin is None else native.mtf50(skin),
+        "MTF50, skin": math.nan if skin is None else native.mtf50(native.skin_edge(values, spacing, skin)),
         "mean soft tissue": mean,
     }
 
 
 def _each(
-    volume: Volume, slices: Sequence[int], scan: str, methods: Sequence[Method], device: str, figures: Figures
+    volume: Volume, slices: Sequence[int], scan: str, methods: Sequence[Method], device: str, look: Look
 ) -> list[Finding]:
     """The figures of slices as they are, and after each method; means over the slices where every method has one."""
     named = f"{scan}, {len(slices)} slice{'s' * (len(slices) != 1)}"
@@ -127,17 +139,19 @@ def _each(
         model, card = weights.load(name)
         finer = upscale(volume, scale=SCALE, model=(model, card), modality="CT", device=device)
         results.append((title, card.weights_id, finer))
+    figures = {k: look(volume.slices[k].values, volume.spacing[1:]) for k in slices}
     told = [
-        [figures(result.slices[k].values, result.spacing[1:]) for k in slices] for _, _, result in results
+        [figures[k](result.slices[k].values, result.spacing[1:]) for k in slices] for _, _, result in results
     ]
     found = []
     for measure in told[0][0]:
         values = np.array([[one[measure] for one in each] for each in told])  # Methods down, slices across.
         common = values[:, np.isfinite(values).all(axis=0)]
         means = common.mean(axis=1) if common.size else np.full(len(values), math.nan)
+        spreads = common.std(axis=1, ddof=1) if common.shape[1] > 1 else np.full(len(values), math.nan)
         found += [
-            Finding(named, title, weights_id, measure, float(mean))
-            for (title, weights_id, _), mean in zip(results, means, strict=True)
+            Finding(named, title, weights_id, measure, float(mean), float(sd))
+            for (title, weights_id, _), mean, sd in zip(results, means, spreads, strict=True)
         ]
     return found
 

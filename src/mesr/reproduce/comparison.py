@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 from ..tables import markdown
@@ -119,7 +120,10 @@ def robustness(rows: Sequence[Row], measured: Measured) -> str:
 
 
 def as_is(found: Sequence[Finding]) -> str:
-    """For each scan methods across, figures down; behind a network's, how it differs from the windowed sinc's."""
+    """For each scan methods across, figures down; behind a network's, how it differs from the windowed sinc's.
+
+    What is spread is that over slices, which every method shares.
+    """
     parts = []
     for scan in dict.fromkeys(one.scan for one in found):
         own = [one for one in found if one.scan == scan]
@@ -127,10 +131,13 @@ def as_is(found: Sequence[Finding]) -> str:
         body = []
         for measure in dict.fromkeys(one.measure for one in own):
             values = {one.method: one.value for one in own if one.measure == measure}
+            spreads = {one.method: one.sd for one in own if one.measure == measure}
             unit, digits = ("lp/mm", 3) if measure.startswith("MTF50") else ("HU", 1)
             cells = []
             for method in methods:
                 cell = f"{values[method]:.{digits}f}" if method in values else NONE
+                if math.isfinite(spreads.get(method, math.nan)):
+                    cell += f" ± {spreads[method]:.{digits}f}"
                 if method in values and "sinc" in values and method not in (*UNTRAINED, "as it is"):
                     cell += f" ({values[method] - values['sinc']:+.{digits}f})"
                 cells.append(cell)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
@@ -21,6 +22,7 @@ class Finding:
         scan: what was looked at.
         method: its title.
         measure: its name, with which goes its unit.
+        sd: over what it is the mean of; NaN where that is one.
     """
 
     scan: str
@@ -28,6 +30,7 @@ class Finding:
     weights_id: str
     measure: str
     value: float
+    sd: float = math.nan
 
 
 def write(found: Sequence[Finding], path: Path) -> None:
@@ -46,4 +49,7 @@ def read(path: Path) -> list[Finding]:
     if not path.is_file():
         return []
     with path.open(newline="", encoding="utf-8") as file:
-        return [Finding(**(line | {"value": float(line["value"])})) for line in csv.DictReader(file)]  # type: ignore[arg-type]
+        return [
+            Finding(**(line | {"value": float(line["value"]), "sd": float(line["sd"])}))  # type: ignore[arg-type]
+            for line in csv.DictReader(file)
+        ]
