@@ -195,6 +195,15 @@ def test_the_perceptual_term_is_nothing_for_equal_images_and_grows_with_blur() -
 
 
 @pytest.mark.usefixtures("small")
+def test_the_perceptual_term_is_compared_in_float32_whatever_the_caller_does() -> None:
+    torch.manual_seed(0)
+    term, hr, sr = Perceptual(Vgg(ARCHITECTURES["vgg16"]), [1, 2, 3]), _images(), _images(seed=1)
+    with torch.autocast("cpu", torch.bfloat16):
+        value = term(sr, hr)
+    assert float(value) == float(term(sr, hr))
+
+
+@pytest.mark.usefixtures("small")
 def test_every_depth_counts_and_may_be_used_alone() -> None:
     torch.manual_seed(0)
     network, hr = Vgg(ARCHITECTURES["vgg16"]), _images()

@@ -75,7 +75,8 @@ class Perceptual:
             (made - true) / true.square().mean((1, 2, 3), keepdim=True).clamp_min(1e-12).sqrt()
             for made, true in zip(self._maps(sr), truth, strict=True)
         ]
-        return mean_square_joined(differences)
+        with torch.autocast(sr.device.type, enabled=False):
+            return mean_square_joined(differences)
 
     def _maps(self, image: Tensor) -> list[Tensor]:
         with torch.autocast(image.device.type, torch.bfloat16, enabled=self.bf16):

@@ -92,7 +92,7 @@ _RDN_B = {"blocks": 16, "layers": 8, "growth": 64}
 _LITE = {"blocks": 16, "features": 64, "residual_scale": 1.0}
 _ONCE = {"blocks": 16, "stem": "gated"}
 _TURNED = _ONCE | {"orientations": 4}
-"""As many multiply-adds as 64 blocks in one orientation, a quarter of the parameters, and ahead on val (docs/explanation/choices.md)."""
+"""A twentieth more multiply-adds than 64 blocks in one orientation, a quarter of the parameters (docs/explanation/choices.md)."""
 
 _TINY_RDN = {"blocks": 2, "layers": 2, "growth": 8, "features": 16}
 _TINY_META = {"blocks": 3, "features": 16, "hidden": 32}
