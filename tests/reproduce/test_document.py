@@ -146,6 +146,20 @@ def test_what_holds_of_mesr_is_computed(setting: Setting, tmp_path: Path) -> Non
     ahead = told["MESR (L1) (smoke) ahead of MIASSR, first stage (L1) (smoke), PSNR, pelvis, ×2"]
     assert ahead == ("yes", "+0.50 [+0.50, +0.50] dB")
     assert not any("mesr-lite" in claim for claim in told)
+    assert not any("one scale" in claim for claim in told)
+    gains |= {
+        f"{start}smoke-mesr-x2-alone": 3.0,
+        f"{start}smoke-srcnn-x2": 2.5,
+        f"{start}smoke-vdsr-x2": 2.75,
+    }
+    text = _page(setting, tmp_path / "more", gains)
+    (line,) = (
+        one for one in text.splitlines() if "before the 2 networks of one scale" in one and "PSNR" in one
+    )
+    assert [cell.strip() for cell in line.split("|")[2:4]] == [
+        "yes",
+        "+0.25 [+0.25, +0.25] against VDSR (smoke)",
+    ]
 
 
 @pytest.mark.parametrize(

@@ -87,18 +87,12 @@ def _verdicts(rows: Sequence[Row], measured: Measured, headline: str, patients: 
     ]  # fmt: skip
     mesr, lite = (leader_of(networks, name) for name in ("mesr", "mesr-lite"))
     body = []
-    others = [row for row in networks if row is not mesr]
-    for site in patients if mesr and others else ():
-        for name, title, digits in MEASURES:
-            lower = name == "nrmse"
-            means = {row.id: mean.mean for row in others if (mean := measured.mean(row, "2", name, site))}
-            if not means or mesr is None:
-                continue
-            best = (min if lower else max)(others, key=lambda row: means[row.id])
-            ahead = measured.difference(mesr, best, "2", name, site)
-            if ahead is not None:
-                claim = f"{mesr.title} before the {len(others)} other networks measured, {title}, {site}, ×2"
-                body.append([claim, verdict(ahead, lower), f"{interval(ahead, digits)} against {best.title}"])
+    if mesr is not None:
+        others = [row for row in networks if row is not mesr]
+        body += _before(mesr, others, "other networks", measured, patients)
+    for alone in (row for row in rows if row.control and row.system == "mesr" and _one_scale(row)):
+        rivals = [row for row in networks if _one_scale(row)]
+        body += _before(alone, rivals, "networks of one scale, with as many samples,", measured, patients)
     for ours, theirs in ((mesr, "meta-rdn"), (mesr, "miassr"), (lite, "miassr")):
         other = leader_of(networks, theirs)
         for scale in ours.scales if ours and other else ():
@@ -107,6 +101,30 @@ def _verdicts(rows: Sequence[Row], measured: Measured, headline: str, patients: 
                 claim = f"{ours.title} ahead of {other.title}, PSNR, {headline or 'all sites'}, ×{scale}"
                 body.append([claim, verdict(found), f"{interval(found)} dB"])
     return markdown(["to be shown", "holds", "difference [95 %]"], body) if body else ""
+
+
+def _before(
+    row: Row, others: Sequence[Row], of: str, measured: Measured, sites: Sequence[str]
+) -> list[list[str]]:
+    """Whether a row is the first at ×2, by each measure and site: claim, verdict and the difference from the best other."""
+    body = []
+    for site in sites:
+        for name, title, digits in MEASURES:
+            lower = name == "nrmse"
+            means = [(mean.mean, one) for one in others if (mean := measured.mean(one, "2", name, site))]
+            if not means:
+                continue
+            _, best = (min if lower else max)(means, key=lambda pair: pair[0])
+            ahead = measured.difference(row, best, "2", name, site)
+            if ahead is not None:
+                claim = f"{row.title} before the {len(means)} {of} measured, {title}, {site}, ×2"
+                body.append([claim, verdict(ahead, lower), f"{interval(ahead, digits)} against {best.title}"])
+    return body
+
+
+def _one_scale(row: Row) -> bool:
+    """Whether every sample its network saw was of ×2."""
+    return len(row.trainings) == 1 and row.trainings[0].config.sampling.scales == [2.0]
 
 
 def verdict(difference: Difference, lower: bool = False) -> str:
