@@ -41,6 +41,7 @@ CAVEATS = """\
 * Only MESR averages over orientations, a self-ensemble that any network could have. `mesr-lite` is its network in one
   orientation, a quarter of the work, and says what that network is worth beside others of its size; the rows "mean of
   eight orientations" say what averaging gives to it and to its rivals, at eight times their work.
+* Minutes of a training count pauses and whatever else the machine did meanwhile; they are no measure of speed.
 * MESR's first convolution and its orientations were chosen on the validation scans, to be ahead of MIASSR and MetaRDN
   there. Nobody searched so for the other systems."""
 
