@@ -11,7 +11,7 @@ from small_source import small_source
 from mesr.reproduce.budgets import BUDGETS
 from mesr.reproduce.measured import Measured
 from mesr.reproduce.paper import paper
-from mesr.reproduce.plan import EQUAL, EXPERIMENTS, PUBLISHED, plan
+from mesr.reproduce.plan import EQUAL, EXPERIMENTS, LONGER, PUBLISHED, plan
 from mesr.reproduce.rows import Row
 from mesr.reproduce.state import State
 from mesr.reproduce.systems import SYSTEMS, UNTRAINED
@@ -63,6 +63,33 @@ def test_on_equal_terms_only_network_and_scales_differ(setting: Setting) -> None
             free.sampling = replace(free.sampling, scales=[])
             seen.add(str(asdict(free)))
     assert len(seen) == 1
+
+
+def test_what_is_trained_for_longer_differs_in_its_steps_alone(setting: Setting) -> None:
+    short = {
+        row.system: row.trainings[0] for row in _table2(setting, EQUAL) if row.trainings and not row.control
+    }
+    rows = _table2(setting, LONGER)
+    assert {"mesr", "mesr-lite", "miassr", "meta-rdn"} <= {row.system for row in rows}
+    for row in rows:
+        (one,) = row.trainings
+        before = short[row.system].config
+        assert one.config.steps == setting.budget.longer > before.steps
+        same = replace(
+            one.config,
+            name=before.name,
+            steps=before.steps,
+            optimiser=before.optimiser,
+            validation=before.validation,
+        )
+        assert same == before
+        assert one.config.optimiser.rate == before.optimiser.rate
+
+
+def test_those_to_be_ahead_at_every_scale_are_measured_everywhere(setting: Setting) -> None:
+    everywhere = {row.system for row in _table2(setting, EQUAL) if len(row.scales) > 1 and not row.thorough}
+    assert everywhere == {"mesr", "mesr-lite", "miassr", "meta-rdn"}
+    assert all(row.thorough == ("pelvis",) for row in plan(["ablations"], setting) if row.scales != ("2",))
 
 
 def test_reduced_systems_have_four_to_six_million_parameters(setting: Setting) -> None:

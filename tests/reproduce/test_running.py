@@ -57,16 +57,26 @@ def test_weights_measurements_and_the_state_are_on_disk(finished: tuple[Setting,
     assert trained["smoke-mesr"].parameters > trained["smoke-srcnn-x2"].parameters > 0
 
 
-def test_a_row_with_sites_is_measured_at_those_alone(tmp_path: Path) -> None:
+def _of_two_sites(tmp_path: Path) -> Setting:
     small = small_source(tmp_path / "scans")
     (scan,) = small.val.scans
-    both = replace(
-        small, val=replace(small.val, scans=[replace(scan, sites={"pelvis": [0, 0], "liver": [1, 9999]})])
-    )
-    runner = _runner(Setting(BRIEF, both, "vgg19"), tmp_path / "out")
+    both = replace(scan, sites={"pelvis": [0, 0], "liver": [1, 9999]})
+    return Setting(BRIEF, replace(small, val=replace(small.val, scans=[both])), "vgg19")
+
+
+def test_a_row_with_sites_is_measured_at_those_alone(tmp_path: Path) -> None:
+    runner = _runner(_of_two_sites(tmp_path), tmp_path / "out")
     row = untrained("table1", "there", "bicubic", sites=("liver",))
     assert runner.run([row])[row.id].status == "done"
     assert {one.site for one in read_results(tmp_path / "out" / "results.csv")} == {"liver"}
+
+
+def test_what_no_table_shows_of_a_row_is_not_measured(tmp_path: Path) -> None:
+    runner = _runner(_of_two_sites(tmp_path), tmp_path / "out")
+    row = untrained("table2", "part", "bicubic", scales=("2", "2.5"), thorough=("pelvis",))
+    assert runner.run([row])[row.id].status == "done"
+    found = {(one.site, one.scale) for one in read_results(tmp_path / "out" / "results.csv")}
+    assert found == {("pelvis", "2"), ("pelvis", "2.5"), ("liver", "2")}
 
 
 def test_figures_need_no_control(tmp_path: Path) -> None:

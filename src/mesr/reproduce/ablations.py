@@ -44,15 +44,11 @@ LOSSES: dict[str, tuple[str, tuple[str, ...]]] = {
 
 
 def ablations(setting: Setting) -> list[Row]:
-    """Every row; the first of each group is the base the others are compared with.
-
-    Networks of several times the work are measured at whole scales only, to save time.
-    """
-    whole = tuple(scale for scale in setting.budget.scales if scale.isdecimal())
+    """Every row; the first of each group is the base the others are compared with."""
 
     def row(group: str, title: str, *trainings: Training) -> Row:
-        scales = whole if group == DEPTH else setting.budget.scales
-        return trained("ablations", group, title, SYSTEMS["mesr-lite"].name, *trainings, scales=scales)
+        system = SYSTEMS["mesr-lite"].name
+        return trained("ablations", group, title, system, *trainings, scales=setting.budget.scales)
 
     base = training(SYSTEMS["mesr-lite"], "equal", setting)
     spec = base.config.model.args

@@ -19,6 +19,7 @@ class Budget:
         tiny: networks of a few thousand parameters, which only show that everything runs.
         giants: whether the largest networks are trained as published as well.
         steps: of a training from the beginning.
+        longer: steps of the trainings that are done again for longer; 0 for none of them.
         tuning: of a fine-tuning with the compound loss.
         patch, batch: low-resolution pixels along a patch's side, and patches a step.
         tuning_patch: `patch` of a fine-tuning, whose VGG and critic work at the resolution of the result.
@@ -34,6 +35,7 @@ class Budget:
     tiny: bool
     giants: bool
     steps: int
+    longer: int
     tuning: int
     patch: int
     tuning_patch: int
@@ -57,6 +59,7 @@ SMOKE = Budget(
     tiny=True,
     giants=False,
     steps=200,
+    longer=0,
     tuning=200,
     patch=12,
     tuning_patch=12,
@@ -73,6 +76,7 @@ CPU = replace(
     name="cpu",
     tiny=False,
     steps=1000,
+    longer=3000,
     tuning=400,
     patch=48,
     tuning_patch=24,
@@ -89,6 +93,7 @@ GPU = replace(
     name="gpu",
     giants=True,
     steps=40_000,
+    longer=0,
     tuning=10_000,
     tuning_patch=48,
     batch=16,

@@ -15,6 +15,7 @@ from .trainings import (
     Training,
     at_one_scale,
     gone_on,
+    lasting,
     of_another_seed,
     on_one_site,
     training,
@@ -24,7 +25,7 @@ EXPERIMENTS: tuple[Experiment, ...] = (
     "table1", "table2", "table3", "ablations", "robustness", "native", "figures",
 )  # fmt: skip
 
-EQUAL, PUBLISHED = "On equal terms", "As published"
+EQUAL, LONGER, PUBLISHED = "On equal terms", "On equal terms, for longer", "As published"
 SHRUNK, SCANNED = "Bicubic LR", "Simulated CBCT to CT"
 
 AGAIN = ("miassr", "mesr-lite", "mesr")
@@ -32,6 +33,12 @@ AGAIN = ("miassr", "mesr-lite", "mesr")
 
 AVERAGED = ("meta-rdn", "miassr", "mesr-lite")
 """Systems asked in eight orientations as well, since MESR answers in four of its own."""
+
+LASTING = ("meta-rdn", "miassr", "mesr-lite", "mesr")
+"""Systems with a head for every scale, trained for longer as well: whether their order lasts."""
+
+EVERYWHERE = ("meta-rdn", "miassr", "mesr-lite", "mesr")
+"""Systems measured on equal terms at every scale of every site; what else has more scales, at all of them on the pelvis only."""
 
 DEGRADATIONS = (
     "bicubic", "blur-bicubic:sigma=0.3", "blur-bicubic", "noise:sigma=0.005", "noise", "noise:sigma=0.02", "kspace",
@@ -48,8 +55,16 @@ def plan(experiments: Iterable[Experiment], setting: Setting) -> list[Row]:
         "table1": table1, "table2": table2, "table3": table3, "ablations": ablations, "robustness": robustness,
     }  # fmt: skip
     asked = set(experiments)
-    rows = [row for name, make in makers.items() if name in asked for row in make(setting)]
+    rows = [_sparing(row, setting) for name, make in makers.items() if name in asked for row in make(setting)]
     return [_marked(row) for row in rows] if setting.budget.tiny else rows
+
+
+def _sparing(row: Row, setting: Setting) -> Row:
+    """What no table shows of a row is not measured."""
+    everywhere = row.group == EQUAL and row.system in EVERYWHERE and not row.control
+    if row.experiment not in ("table2", "ablations") or everywhere or row.sites or row.scales == ("2",):
+        return row
+    return replace(row, thorough=setting.source.pelvis)
 
 
 def _marked(row: Row) -> Row:
@@ -125,6 +140,8 @@ def table2(setting: Setting) -> list[Row]:
         )
         for system in (SYSTEMS[name] for name in AVERAGED)
     ]  # fmt: skip
+    if setting.budget.longer:
+        rows += [_longer(SYSTEMS[name], setting) for name in LASTING]
     rows.append(untrained("table2", PUBLISHED, "bicubic"))
     rows += [
         row for system in SYSTEMS.values() if system.as_published for row in _of(system, "published", setting)
@@ -156,6 +173,16 @@ def _of(system: System, terms: Terms, setting: Setting) -> list[Row]:
             scales=setting.budget.scales, **common,
         ),
     ]  # fmt: skip
+
+
+def _longer(system: System, setting: Setting) -> Row:
+    """A system on equal terms, trained anew for more steps; at every scale it has."""
+    steps = setting.budget.longer
+    one = training(system, "equal", setting, system.scales[0] if system.scales else None)
+    longer = Training(lasting(one.config, steps, f"{one.name}-{steps}"))
+    scales = tuple(str(scale) for scale in system.scales[:1]) or setting.budget.scales
+    title = system.titled("equal", setting.budget)
+    return trained("table2", LONGER, title, system.name, longer, scales=scales, column=system.column)
 
 
 def table3(setting: Setting) -> list[Row]:

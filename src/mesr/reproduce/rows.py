@@ -23,6 +23,7 @@ class Row:
         trainings: the network's, or those of a family of networks of one scale each; none for an untrained method.
         scales, degradation: what it is measured at.
         sites: measured; all where empty.
+        thorough: sites measured at each of `scales`, the others at ×2 alone; every site at each of them where empty.
         column: of the paper's Table 2 or 3.
         control: whether it is there to compare another row of the system with, and in no figure.
         averaged: whether the network is asked in eight orientations (`models.ensemble`).
@@ -38,6 +39,7 @@ class Row:
     scales: tuple[str, ...] = ("2",)
     degradation: str = "bicubic"
     sites: tuple[str, ...] = ()
+    thorough: tuple[str, ...] = ()
     column: str = ""
     control: bool = False
     averaged: bool = False

@@ -100,16 +100,24 @@ class Runner:
 
     def _measure(self, row: Row, model: str | Path) -> tuple[str, str]:
         """Weights id and commit of the row's measurements, which are in results.csv."""
-        found = evaluate.run(
-            [model],
-            at_sites(self.spec, row.sites),
-            self.out,
-            scales=row.scales,
-            degradation=row.degradation,
-            options=Options(device=self.device),
-            command=f"mesr reproduce --budget {self.setting.budget.name}: {row.id}",
-            on_slice=self.telling.slices,
-        )
+        parts = [(row.sites, row.scales)]
+        if row.thorough:
+            parts = [(row.thorough, row.scales), (row.sites, tuple(s for s in row.scales if s == "2"))]
+        found = [
+            one
+            for sites, scales in parts
+            if scales
+            for one in evaluate.run(
+                [model],
+                at_sites(self.spec, sites),
+                self.out,
+                scales=scales,
+                degradation=row.degradation,
+                options=Options(device=self.device),
+                command=f"mesr reproduce --budget {self.setting.budget.name}: {row.id}",
+                on_slice=self.telling.slices,
+            )
+        ]
         if not found:
             raise UsageError("nothing-to-measure", "The method is defined for none of the scales asked for.")
         return found[0].weights_id, found[0].commit

@@ -8,10 +8,10 @@ from collections.abc import Sequence
 from ..tables import Difference, markdown
 from .measured import MEASURES, NONE, Measured, interval, millions, population, spread
 from .paper import paper
-from .plan import EQUAL, PUBLISHED
+from .plan import EQUAL, LONGER, PUBLISHED
 from .rows import Row
 
-LEADERS = {EQUAL: "mesr", PUBLISHED: "mesr-paper"}
+LEADERS = {EQUAL: "mesr", LONGER: "mesr", PUBLISHED: "mesr-paper"}
 """The system that every other is compared with, in each part of Table 2."""
 
 BODY = (
@@ -22,23 +22,42 @@ BODY = (
 
 
 def table2(rows: Sequence[Row], measured: Measured, headline: str, patients: Sequence[str]) -> str:
-    """Both parts at ×2 on the headline site, then every site, then every scale.
+    """Its parts at ×2 on the headline site, then every site, then every scale.
 
     Args:
         patients: sites of patients' CT, which the verdicts are about.
     """
     parts = []
-    for group in (EQUAL, PUBLISHED):
+    for group in LEADERS:
         own = [row for row in rows if row.group == group and "2" in row.scales]
+        if not own:
+            continue
         wide = [row for row in rows if row.group == group and row.scales != ("2",)]
         leader = leader_of(own, LEADERS[group])
         parts += [f"### {group}", _systems(own, measured, headline, leader)]
-        if group == EQUAL and (found := _verdicts(own, measured, headline, patients)):
+        if group != PUBLISHED and (found := _verdicts(own, measured, headline, patients)):
             parts += [f"### {group}, what holds", found]
         parts += _titled(f"### {group}, inside the body", _in_body(own, measured, headline))
         parts += _titled(f"### {group}, every site", _by_site(own, measured, "2", leader))
         parts += _titled(f"### {group}, every scale", _by_scale(wide, measured, headline, leader))
+        parts += _titled(f"### {group}, every scale of every site", _everywhere(wide, measured, leader))
     return "\n\n".join(part for part in parts if part)
+
+
+def _everywhere(rows: Sequence[Row], measured: Measured, leader: Row | None) -> str:
+    """What the leader gains over the others that were measured so, site by site."""
+    others = [
+        row for row in rows if row is not leader and not row.thorough and not row.control and row.trainings
+    ]
+    others = [row for row in others if measured.of(row)]
+    if leader is None or not others or not measured.of(leader):
+        return ""
+    body = []
+    for row in others:
+        for site in measured.sites([leader]):
+            gains = (interval(measured.difference(leader, row, scale, site=site)) for scale in leader.scales)
+            body.append([f"{leader.title} minus {row.title}", site, *gains])
+    return markdown(["PSNR, dB [95 %]", "site", *(f"×{scale}" for scale in leader.scales)], body)
 
 
 def _titled(title: str, text: str) -> list[str]:

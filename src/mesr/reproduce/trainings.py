@@ -20,7 +20,7 @@ from .budgets import Budget
 from .sources import Source
 from .systems import System, Terms
 
-COMPOUND = {"l1": 1.0, "perceptual": 0.01, "adversarial": 0.001}
+COMPOUND = {"l1": 1.0, "perceptual": 0.03, "adversarial": 0.01}
 """λ, η and γ of Eq. (12), for which the paper gives no values; so that the terms' gradients balance
 (docs/explanation/losses.md)."""
 
