@@ -50,6 +50,18 @@ def placed(values: Values, place: Geometry, *, cone_beam: bool = False) -> Place
     return Placed(values, place, body_mask(values, place, calibrated=not cone_beam))
 
 
+def bent(place: Geometry, size_mm: float) -> itk.Transform:
+    """A smooth displacement along x, at most `size_mm`."""
+    sitk = itk.simpleitk()
+    k, _, j = np.indices(place.size)
+    field = np.zeros((*place.size, 3))
+    n, m = place.size[0], place.size[2]
+    field[..., 0] = size_mm * np.sin(np.pi * k / (n - 1)) * np.sin(2 * np.pi * j / (m - 1))
+    image = sitk.GetImageFromArray(field, isVector=True)
+    image.CopyInformation(itk.image(np.zeros(place.size, np.float32), place))
+    return sitk.DisplacementFieldTransform(image)
+
+
 def cone_beam(
     values: Values, place: Geometry, moved: Rigid, onto: Geometry, seed: int = 0, beam: ConeBeam = BEAM
 ) -> Values:

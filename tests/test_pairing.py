@@ -20,18 +20,19 @@ from volumes import volume
 
 pytest.importorskip("SimpleITK", reason="needs SimpleITK")
 
-from mesr import io
-from mesr.alignment import Rigid
+from mesr import deformation, io, itk, paired
+from mesr.alignment import Alignment, Placed, Rigid, agreement
 from mesr.cli import app
 from mesr.data import TrainingSlice, load_slices, read_manifest
 from mesr.degrade import ConeBeam
 from mesr.errors import InputError, OutputError, UsageError
 from mesr.geometry import Geometry
 from mesr.models import weights
-from mesr.paired import PairingConfig, field_of_view, plane_grid
+from mesr.paired import PairedScan, PairingConfig, field_of_view, plane_grid
 from mesr.pairing import prepare_pairs, stored
-from mesr.patients import cohort
+from mesr.patients import PatientSpec, cohort
 from mesr.recipe import ModelConfig, TrainConfig, ValidationConfig
+from mesr.registration import assess
 from mesr.sampling import PatchSampler, SamplingConfig
 from mesr.train import train
 
@@ -244,6 +245,121 @@ def test_outside_a_cbct_s_cylinder_nothing_was_measured() -> None:
     assert not view[0].any()
     assert view[2, 4, 4]
     assert view.sum() == 3 * 5 * 3
+
+
+def _cylinder(padding: float, spread: float = 20.0) -> tuple[np.ndarray, np.ndarray]:
+    """Noisy values in a cylinder as wide as the slices, padding around; and where that is."""
+    _, i, j = np.indices((6, 64, 64))
+    inside = np.hypot(i - 31.5, j - 31.5) < 31.5
+    values = np.random.default_rng(0).normal(-900, spread, inside.shape)
+    return np.where(inside, values, padding).astype(np.float32), inside
+
+
+@pytest.mark.parametrize("padding", [-1000.0, 0.0])
+def test_a_voxel_below_the_padding_does_not_make_padding_measured(padding: float) -> None:
+    values, inside = _cylinder(padding)
+    values[3, 30, 30] = -1010
+    values[2, 20, 20] = padding
+    assert np.array_equal(field_of_view(values), inside)
+
+
+def test_a_scan_without_padding_was_measured_everywhere() -> None:
+    noise = np.rint(np.random.default_rng(0).normal(-1000, 8, (5, 64, 64))).astype(np.float32)
+    assert field_of_view(noise).all()
+    assert field_of_view(np.maximum(noise, -1000)).all()
+
+
+def test_empty_slices_of_a_scan_without_a_cylinder_were_not_measured() -> None:
+    values = np.random.default_rng(0).normal(-1000, 8, (9, 64, 64)).astype(np.float32)
+    values[7:] = -1000
+    view = field_of_view(values)
+    assert view[:7].all()
+    assert not view[7:].any()
+
+
+def test_a_finer_cbct_gives_no_more_noise_than_a_scanner_with_the_ct_s_voxels(tmp_path: Path) -> None:
+    fine = phantoms.geometry((16, 152, 160), PLACE.spacing[0] / 2)
+    spec = PatientSpec(str(tmp_path / "ct.mha"), "a", str(tmp_path / "cbct.mha"))
+    io.write(volume(PLACE, phantoms.body(0, PLACE)[0]), tmp_path / "ct.mha")
+    seen, _ = phantoms.body(0, fine)
+    quiet, loud = np.random.default_rng(0).normal(0, 1, (2, *fine.size)) * np.reshape((1, 80), (2, 1, 1, 1))
+    made = []
+    for noise in (quiet, loud):
+        io.write(volume(fine, np.asarray(seen + noise, np.float32)), tmp_path / "cbct.mha", force=True)
+        made.append(list(PairedScan(spec, AS_PLACED)))
+    left = np.concatenate([(b.cbct - a.cbct)[a.body & (a.ct > -500)] for a, b in zip(*made, strict=True)])
+    assert left.std() == pytest.approx(80 / np.sqrt(8), rel=0.2)
+
+
+BENT = phantoms.geometry((12, 72, 80))
+
+
+def _bent_patient(folder: Path, size_mm: float, other: int = 0) -> PairedScan:
+    """A CBCT in its place whose organs moved, to be paired by a B-spline."""
+    (ct, _), (seen, _) = phantoms.body(0, BENT), phantoms.body(other, BENT)
+    moved = itk.onto(BENT, itk.image(seen, BENT), phantoms.bent(BENT, size_mm), -1000.0)
+    for name, values in (("ct", ct), ("cbct", noisy(moved))):
+        io.write(volume(BENT, values), folder / f"{name}.mha")
+    spec = PatientSpec(str(folder / "ct.mha"), "a", str(folder / "cbct.mha"))
+    return PairedScan(spec, PairingConfig(register="deformable"))
+
+
+@pytest.fixture(name="in_place")
+def _in_place(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The rigid movement is known, and the B-spline is followed for seconds only."""
+    monkeypatch.setattr(paired, "register", lambda cbct, ct, seed: assess(cbct, ct))
+    monkeypatch.setattr(deformation, "ITERATIONS", 15)
+    monkeypatch.setattr(deformation, "SAMPLES", 10_000)
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("in_place")
+def test_organs_that_moved_are_refused_as_rigid_and_accepted_after_a_b_spline(tmp_path: Path) -> None:
+    scan = _bent_patient(tmp_path, 17.0)
+    with pytest.raises(InputError, match="details agree"):
+        list(PairedScan(scan.spec, AS_PLACED))
+    assert len(list(scan)) == BENT.size[0]
+    assert scan.alignment is not None
+    assert scan.alignment.deformation_mm > 3
+    scan.alignment.check()
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("in_place")
+def test_a_b_spline_does_not_make_one_patient_of_two(tmp_path: Path) -> None:
+    with pytest.raises(InputError) as caught:
+        list(_bent_patient(tmp_path, 0.0, other=2))
+    assert caught.value.code == "not-registered"
+
+
+@pytest.mark.usefixtures("in_place")
+def test_a_deformation_that_makes_it_worse_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def worse(cbct: Placed, ct: Placed, start: Alignment, seed: int) -> tuple[itk.Transform, Alignment]:
+        start.check()
+        back = phantoms.bent(BENT, 24.0)
+        return back, replace(start, after=agreement(cbct, ct, back), deformation_mm=24.0)
+
+    monkeypatch.setattr(deformation, "refine", worse)
+    scan = _bent_patient(tmp_path, 0.0)
+    with pytest.raises(InputError, match="details agree") as caught:
+        list(scan)
+    assert caught.value.code == "not-registered"
+    assert scan.alignment is not None
+    assert scan.alignment.deformation_mm == 24.0
+
+
+@pytest.mark.usefixtures("in_place")
+def test_bodies_that_do_not_overlap_are_refused_before_a_b_spline(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(deformation, "refine", lambda *_: pytest.fail("asked for"))
+    scan = _bent_patient(tmp_path, 0.0)
+    away = replace(BENT, origin=(BENT.origin[0] + 90.0, *BENT.origin[1:]))
+    io.write(volume(away, io.read(scan.spec.cbct).array), Path(scan.spec.cbct), force=True)
+    with pytest.raises(InputError, match="bodies overlap"):
+        list(scan)
 
 
 def test_a_size_too_small_to_pair_is_refused() -> None:

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -137,6 +138,39 @@ def test_what_several_processes_cannot_do_as_one_is_refused(monkeypatch: pytest.
         parallel.check(4, plain, cpu)
     with pytest.raises(UsageError, match="batch norm"):
         parallel.check(6, build({"name": "srresnet", "args": {"blocks": 1}}), cpu)
+    parallel.check(6, plain, cpu, "wasserstein")
+    for critic in ("cross-entropy", "relativistic"):
+        with pytest.raises(UsageError, match=f"critic.loss {critic} .* in one process") as refused:
+            parallel.check(6, plain, cpu, critic)
+        assert refused.value.code == "processes"
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
     with pytest.raises(UsageError, match="found 1 for 3"):
         parallel.check(6, plain, torch.device("cuda"))
+
+
+@pytest.mark.parametrize("critic", ["cross-entropy", "relativistic"])
+def test_a_critic_with_batch_norm_is_refused_before_a_run_of_several_begins(
+    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, critic: Any
+) -> None:
+    """Where there is such a critic: its setting alone, without an adversarial loss, is no matter."""
+
+    class Reached(Exception):
+        """The check let the run pass."""
+
+    def reached(_: object) -> None:
+        raise Reached
+
+    monkeypatch.setattr(parallel, "place", lambda: (0, 2))
+    monkeypatch.setattr(parallel, "wrapped", reached)
+    config = _run(root, tmp_path / "run")
+    config.critic.loss = critic
+    with pytest.raises(UsageError, match="one process") as refused:
+        train(config, silent)
+    assert refused.value.code == "processes"
+    assert not list((tmp_path / "run").iterdir())
+    config.losses = {"l1": 1.0}
+    with pytest.raises(Reached):
+        train(config, silent)
+    config.losses, config.critic.loss = {"l1": 1.0, "adversarial": 0.001}, "wasserstein"
+    with pytest.raises(Reached):
+        train(config, silent)

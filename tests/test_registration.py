@@ -126,6 +126,75 @@ def test_what_is_not_known_is_not_believed() -> None:
     Alignment(MOVEMENTS[0], good, good).check()
 
 
+def test_only_bodies_that_do_not_overlap_are_beyond_a_deformation() -> None:
+    apart, moved = Agreement(1.0, 0.7, 0.9), Agreement(1.0, 0.9, 0.2)
+    Alignment(MOVEMENTS[0], moved, moved).check_overlap()
+    with pytest.raises(InputError, match=r"bodies overlap by 0\.70"):
+        Alignment(MOVEMENTS[0], apart, apart).check_overlap()
+
+
+def _onto(size: tuple[int, int, int], spacing: tuple[float, float, float], inside: Geometry) -> Geometry:
+    """A grid in the middle of another."""
+    made = Geometry(size, spacing)
+    off = inside.position(*((n - 1) / 2 for n in inside.size)) - made.position(*((n - 1) / 2 for n in size))
+    return replace(made, origin=tuple(off))
+
+
+@pytest.mark.parametrize(
+    "factors", [(2, 1, 1), (3, 1, 1), (1, 2, 2), (2, 2, 2), (3, 2, 2), (3, 3, 3), (5, 2, 2), (4, 4, 4)]
+)
+def test_noise_falls_on_a_coarser_grid_as_it_does_in_means_of_blocks(factors: tuple[int, int, int]) -> None:
+    fine = Geometry((60, 60, 60), (1.0, 0.8, 0.8))
+    size = [n // f for n, f in zip(fine.size, factors, strict=True)]
+    spacing = [d * f for d, f in zip(fine.spacing, factors, strict=True)]
+    coarse = _onto((size[0], size[1], size[2]), (spacing[0], spacing[1], spacing[2]), fine)
+    noise = np.random.default_rng(0).normal(0, 100, fine.size).astype(np.float32)
+    smooth = itk.antialiased(noise, np.ones(fine.size, np.bool_), fine, coarse)
+    sampled = itk.onto(coarse, itk.image(smooth, fine), itk.simpleitk().Transform(), 0.0)
+    (i, j, k), (a, b, c) = size, factors
+    means = noise[: i * a, : j * b, : k * c].reshape(i, a, j, b, k, c).mean(axis=(1, 3, 5))
+    assert sampled.std() == pytest.approx(means.std(), rel=0.2)
+
+
+def test_nothing_is_smoothed_where_nothing_is_coarser() -> None:
+    fine = Geometry((9, 20, 20), (2.0, 1.0, 1.0))
+    values = np.random.default_rng(0).normal(0, 100, fine.size).astype(np.float32)
+    everywhere = np.ones(fine.size, np.bool_)
+    for onto in (fine, replace(fine, spacing=(1.0, 0.7, 1.0)), replace(fine, row_direction=(0.0, -1.0, 0.0))):
+        assert itk.antialiased(values, everywhere, fine, onto) is values
+
+
+def test_the_axis_that_is_smoothed_is_found_however_the_grid_lies() -> None:
+    fine = Geometry((15, 15, 15), (1.0, 1.0, 1.0))
+    sagittal = Geometry(
+        (5, 15, 15), (3.0, 1.0, 1.0), slice_direction=(1.0, 0.0, 0.0), column_direction=(0.0, 0.0, -1.0)
+    )
+    values = np.zeros(fine.size, np.float32)
+    values[7, 7, 7] = 1
+    smooth = itk.antialiased(values, np.ones(fine.size, np.bool_), fine, sagittal)
+    assert np.argwhere(smooth.sum(axis=2) > 1e-6).tolist() == [[7, 7]]
+    assert smooth.sum() == pytest.approx(1, abs=1e-5)
+    np.testing.assert_allclose(smooth[7, 7], smooth[7, 7, ::-1], atol=1e-7)
+    spread = (smooth[7, 7] * np.square(np.arange(15) - 7)).sum()
+    assert spread == pytest.approx((3**2 - 1) / 9, rel=0.05)
+
+
+@pytest.mark.parametrize("factors", [(1, 1, 1), (3, 1, 1), (1, 2, 2), (3, 2, 2)])
+def test_no_rim_of_padding_gets_into_what_was_measured(factors: tuple[int, int, int]) -> None:
+    fine = Geometry((24, 60, 60), (1.0, 1.0, 1.0))
+    _, i, j = np.indices(fine.size)
+    measured = np.hypot(i - 29.5, j - 29.5) < 25
+    values = np.where(measured, 40, -1024).astype(np.float32)
+    size = tuple(n // f for n, f in zip(fine.size, factors, strict=True))
+    coarse = _onto((size[0], size[1], size[2]), (factors[0], factors[1], factors[2]), fine)
+    nowhere = itk.simpleitk().Transform()
+    shown = itk.mask_onto(coarse, itk.image(measured, fine), nowhere)
+    smooth = itk.antialiased(values, measured, fine, coarse)
+    assert (smooth[:, 0, 0] == -1024).all()
+    moved = itk.onto(coarse, itk.image(smooth, fine), nowhere, -1024.0)
+    np.testing.assert_allclose(moved[shown], 40, atol=5)
+
+
 def test_a_movement_is_read_back_as_it_was_given() -> None:
     for one in MOVEMENTS:
         np.testing.assert_allclose(np.concatenate(Rigid.of(one.transform)), np.concatenate(one), atol=1e-9)
@@ -135,29 +204,17 @@ def test_a_movement_is_read_back_as_it_was_given() -> None:
         )
 
 
-def _bent(place: Geometry, size_mm: float) -> itk.Transform:
-    """A smooth displacement along x, at most `size_mm`."""
-    sitk = itk.simpleitk()
-    k, _, j = np.indices(place.size)
-    field = np.zeros((*place.size, 3))
-    n, m = place.size[0], place.size[2]
-    field[..., 0] = size_mm * np.sin(np.pi * k / (n - 1)) * np.sin(2 * np.pi * j / (m - 1))
-    image = sitk.GetImageFromArray(field, isVector=True)
-    image.CopyInformation(itk.image(np.zeros(place.size, np.float32), place))
-    return sitk.DisplacementFieldTransform(image)
-
-
 def test_a_deformation_that_folds_space_is_refused() -> None:
     where = np.ones(CBCT.size, np.bool_)
-    assert largest_displacement(_bent(CBCT, 9.0), CBCT, where) == pytest.approx(9.0, abs=0.3)
+    assert largest_displacement(phantoms.bent(CBCT, 9.0), CBCT, where) == pytest.approx(9.0, abs=0.3)
     with pytest.raises(InputError, match="folds space") as caught:
-        largest_displacement(_bent(CBCT, 150.0), CBCT, where)
+        largest_displacement(phantoms.bent(CBCT, 150.0), CBCT, where)
     assert caught.value.code == "folded"
 
 
 @pytest.mark.slow
 def test_a_deformation_is_followed_where_a_rigid_movement_is_not_enough(ct: Placed) -> None:
-    values = itk.onto(CBCT, itk.image(ct.values, ct.geometry), _bent(CBCT, 9.0), -1000.0)
+    values = itk.onto(CBCT, itk.image(ct.values, ct.geometry), phantoms.bent(CBCT, 9.0), -1000.0)
     cbct = phantoms.placed(
         values + np.random.default_rng(0).normal(0, 40, values.shape).astype(np.float32), CBCT
     )

@@ -135,6 +135,7 @@ def test_the_log_has_every_validation_per_site_and_scale(root: Path, tmp_path: P
     train(small_run(root, tmp_path / "run"), silent)
     lines = (tmp_path / "run" / "log.csv").read_text().splitlines()
     assert [line.split(",")[:2] for line in lines if "psnr" in line] == [
+        ["0", "psnr chest ×2"],
         ["6", "psnr chest ×2"],
         ["12", "psnr chest ×2"],
     ]

@@ -132,17 +132,16 @@ class Alignment:
         Raises:
             InputError: code `not-registered`, with what was expected and what was found.
         """
-        for what, found, least in (
-            ("bodies overlap", self.after.dice, LEAST_DICE),
-            ("details agree", self.after.detail, LEAST_DETAIL),
-        ):
-            if not found >= least:
-                raise InputError(
-                    "not-registered",
-                    f"The CBCT could not be laid over the CT: their {what} by {found:.2f},"
-                    f" at least {least:g} was expected.",
-                    "Check that both are of one patient and one region.",
-                )
+        self.check_overlap()
+        _expect("details agree", self.after.detail, LEAST_DETAIL)
+
+    def check_overlap(self) -> None:
+        """Refuse a rigid alignment that no deformation can mend: the bodies do not overlap.
+
+        Raises:
+            InputError: as for `check`.
+        """
+        _expect("bodies overlap", self.after.dice, LEAST_DICE)
 
 
 def agreement(cbct: Placed, ct: Placed, back: itk.Transform) -> Agreement:
@@ -175,6 +174,17 @@ def coarse(mask: Mask, geometry: Geometry) -> tuple[Mask, Geometry]:
     """A mask on the voxels agreement is judged on, True where most of one is; and their geometry."""
     share, place = itk.shrunk(mask.astype(np.float32), geometry, VOXEL_MM)
     return share > 0.5, place
+
+
+def _expect(what: str, found: float, least: float) -> None:
+    # NaN is not enough either.
+    if not found >= least:
+        raise InputError(
+            "not-registered",
+            f"The CBCT could not be laid over the CT: their {what} by {found:.2f},"
+            f" at least {least:g} was expected.",
+            "Check that both are of one patient and one region.",
+        )
 
 
 def _information(one: FloatImage, two: FloatImage) -> float:

@@ -21,15 +21,16 @@ CONTROL_MM = 60.0
 """Distance of the spline's control points: stiffer than the noise, softer than a bladder."""
 SAMPLES = 60_000
 ITERATIONS = 60
-FARTHEST_MM = 40.0
+FARTHEST_MM = 25.0
+"""Organs move so far; to make one patient of another, farther (docs/explanation/pairs.md)."""
 
 
 def refine(cbct: Placed, ct: Placed, start: Alignment, seed: int = 0) -> tuple[itk.Transform, Alignment]:
-    """Follow a rigid alignment by a deformation.
+    """Follow a rigid alignment by a deformation. The answer is not judged: call its `check`.
 
     Args:
         cbct, ct: as for `registration.register`.
-        start: what that found, and `check` believed.
+        start: what that found; its bodies overlap (`Alignment.check_overlap`).
         seed: of the sampling.
 
     Returns:

@@ -34,6 +34,9 @@ LEAST_BODY_MM2 = 1500.0
 LEAST_SIDE = 64
 """A slice with less body, or fewer pixels along a side, makes no pair."""
 
+CORNER = 16
+"""A corner has one such part of a slice's sides: a cylinder as wide as the slice, or a fifth wider, leaves it out."""
+
 Registering = Literal["none", "rigid", "deformable"]
 
 
@@ -111,7 +114,8 @@ class PairedScan:
         back = self._align(cbct, ct)
         grid = plane_grid(volume.geometry, self.config.size)
         place = volume.geometry.resampled(grid)
-        moved = itk.onto(place, itk.image(cbct.values, cbct.geometry), back, AIR_HU)
+        smooth = itk.antialiased(cbct.values, cbct.shown, cbct.geometry, place)
+        moved = itk.onto(place, itk.image(smooth, cbct.geometry), back, AIR_HU)
         allowed = itk.mask_onto(place, itk.image(cbct.shown, cbct.geometry), back) & self._given_mask(place)
         rim = body_mask(ct.values, ct.geometry, rim_mm=RIM_MM)
         least_pixels = LEAST_BODY_MM2 / (place.spacing[1] * place.spacing[2])
@@ -125,14 +129,21 @@ class PairedScan:
             yield PairedSlice(shrunk(values, grid), moved[k], kept, number, place.spacing)
 
     def _align(self, cbct: Placed, ct: Placed) -> itk.Transform:
-        """Takes points of the CT to points of the CBCT."""
+        """Takes points of the CT to points of the CBCT; what is judged is what is used.
+
+        Raises:
+            InputError: code `not-registered`, `folded` or `no-overlap`.
+        """
         trusted = self.config.register == "none"
         self.alignment = assess(cbct, ct) if trusted else register(cbct, ct, self.config.seed)
+        if self.config.register != "deformable":
+            self.alignment.check()
+            return self.alignment.rigid.transform.GetInverse()
+        # Details may disagree because organs moved, which is what the B-spline is for.
+        self.alignment.check_overlap()
+        back, self.alignment = deformation.refine(cbct, ct, self.alignment, self.config.seed)
         self.alignment.check()
-        if self.config.register == "deformable":
-            back, self.alignment = deformation.refine(cbct, ct, self.alignment, self.config.seed)
-            return back
-        return self.alignment.rigid.transform.GetInverse()
+        return back
 
     def _given_mask(self, place: Geometry) -> Mask:
         if not self.spec.mask:
@@ -190,9 +201,28 @@ def hu(volume: Volume) -> tuple[FloatImage, Mask]:
 def field_of_view(values: FloatImage) -> Mask:
     """Where a CBCT was measured: within its cylinder, and in slices that hold anything.
 
-    Outside, scanners write one value, their lowest. Inside the cylinder that value is measured air.
+    Outside, scanners write one value, low or not, and it fills the corners of the slices. Inside the cylinder the same
+    value is measured. Where it fills the corner of no slice, everything was measured.
+
+    Args:
+        values: (D, H, W).
+
+    Returns:
+        (D, H, W) bool.
     """
-    something = values > values.min()
+    rows, columns = (max(2, n // CORNER) for n in values.shape[1:])
+    corners = np.concatenate(
+        [
+            values[:, i, j].reshape(len(values), -1)
+            for i in (slice(rows), slice(-rows, None))
+            for j in (slice(columns), slice(-columns, None))
+        ]
+    )
+    filled = corners[(corners == corners[:, :1]).all(axis=1), 0]
+    if not filled.size:
+        return np.ones(values.shape, np.bool_)
+    found, counts = np.unique(filled, return_counts=True)
+    something = values != found[counts.argmax()]
     plane, slices = something.any(axis=0), something.any(axis=(1, 2))
     return np.asarray(plane[None] & slices[:, None, None])
 

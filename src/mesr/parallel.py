@@ -60,12 +60,15 @@ def first() -> bool:
     return os.environ.get("RANK", "0") == "0"
 
 
-def check(batch: int, model: nn.Module, device: torch.device) -> None:
+def check(batch: int, model: nn.Module, device: torch.device, critic: str | None = None) -> None:
     """Refuse what several processes could not do as one would.
 
+    Args:
+        critic: its loss (`losses.CriticConfig`); None where there is no critic.
+
     Raises:
-        UsageError: code `processes`: the batch does not divide evenly, the network has batch norm, whose statistics
-            would be of a share, or there are more processes here than GPUs.
+        UsageError: code `processes`: the batch does not divide evenly, the network or the critic has batch norm, whose
+            statistics would be of a share, or there are more processes here than GPUs.
     """
     _, count = place()
     if count == 1:
@@ -81,6 +84,14 @@ def check(batch: int, model: nn.Module, device: torch.device) -> None:
             "processes",
             "A network with batch norm learns otherwise from shares of a batch than from the whole.",
             "Train it in one process.",
+        )
+    # The others have batch norm, whose running statistics are saved from the first process alone; a relativistic one
+    # compares with the mean over its share besides.
+    if critic not in (None, "wasserstein"):
+        raise UsageError(
+            "processes",
+            f"A critic with critic.loss {critic} learns otherwise from shares of a batch than from the whole.",
+            "Train it in one process, or use critic.loss=wasserstein.",
         )
     here = int(os.environ.get("LOCAL_WORLD_SIZE", count))
     if device.type == "cuda" and here > torch.cuda.device_count():

@@ -62,7 +62,7 @@ class Logs:
         for key, value in values.items():
             self._recent.setdefault(key, []).append(value)
         quantities: dict[str, float] = {}
-        if step % 100 == 0 or step == self.steps or scores is not None:
+        if self._recent and (step % 100 == 0 or step == self.steps or scores is not None):
             quantities = {key: sum(recent) / len(recent) for key, recent in self._recent.items()}
             quantities["rate"] = rate
             self._recent.clear()

@@ -84,7 +84,8 @@ def train(config: TrainConfig, report: Reporter | None = None) -> Path:
     model = build({"name": config.model.name, "args": config.model.args})
     origin = begin(model, config.start, out)
     model.to(device).train()
-    parallel.check(config.sampling.batch, model, device)
+    critic = config.critic.loss if config.losses.get("adversarial") else None
+    parallel.check(config.sampling.batch, model, device, critic)
     network = parallel.wrapped(model)
     optimiser = make_optimiser(model, config.optimiser)
     bf16 = use_bf16(config.precision, device)
@@ -105,6 +106,12 @@ def train(config: TrainConfig, report: Reporter | None = None) -> Path:
         lessons = [critic_sampler.batch(step * turns + turn) for turn in range(turns)]
         return parallel.share(sampler.batch(step)), [parallel.share(one) for one in lessons]
 
+    def judged() -> dict[str, float]:
+        with run.averaged():
+            return validate(model, held_out, config, device, bf16)
+
+    if logs is not None and held_out and run.step == 0:
+        logs.write(0, {}, 0.0, judged())
     with stop_on_signals() as stopping, ThreadPoolExecutor(1) as ahead:
         upcoming = ahead.submit(drawn, run.step)
         clock = Clock(run.step, config.steps)
@@ -132,8 +139,7 @@ def train(config: TrainConfig, report: Reporter | None = None) -> Path:
                 continue
             scores = None
             if held_out and (run.step % config.validation.every == 0 or run.step == config.steps):
-                with run.averaged():
-                    scores = validate(model, held_out, config, device, bf16)
+                scores = judged()
             logs.write(run.step, values, optimiser.param_groups[0]["lr"], scores)
             report(Progress(run.step, config.steps, values["loss"], clock.left(run.step), scores))
             if clock.minutes_since_checkpoint() >= config.checkpoint_minutes:

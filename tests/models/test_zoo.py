@@ -12,9 +12,7 @@ from mesr.errors import UsageError
 from mesr.models import architectures, build, weights
 
 NETWORKS = [
-    ("mesr", {"blocks": 1, "features": 8, "hidden": 16}),
     ("mesr", {"blocks": 1, "features": 16, "hidden": 16, "bias": True, "initialisation": "pytorch"}),
-    ("mesr-paper", {"blocks": 1, "features": 8, "hidden": 16}),
     *helpers.SYSTEMS,
 ]
 INTERPOLATORS = ["nearest", "bilinear", "bicubic", "bspline3", "bspline5", "sinc", "backprojection"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -160,6 +161,26 @@ def test_what_holds_of_mesr_is_computed(setting: Setting, tmp_path: Path) -> Non
         "yes",
         "+0.25 [+0.25, +0.25] against VDSR (smoke)",
     ]
+
+
+def test_what_was_measured_of_another_row_is_not_shown(setting: Setting, tmp_path: Path) -> None:
+    (row,) = (one for one in plan(["table2"], setting) if one.system == "srcnn" and one.group == EQUAL)
+    state = State(tmp_path, "smoke", "scans")
+    state.fate(row).status = "done"
+    assert Measured(tmp_path, state).fate(row).status == "done"
+    (training,) = row.trainings
+    other = replace(row, trainings=(replace(training, config=replace(training.config, steps=7)),))
+    assert Measured(tmp_path, state).fate(other).status == "planned"
+
+
+def test_a_margin_is_held_against_the_papers(setting: Setting, tmp_path: Path) -> None:
+    start = "table2/on-equal-terms/"
+    for gain, word in ((0.5, "**no**"), (1.0, "yes")):
+        text = _page(
+            setting, tmp_path / word.strip("*"), {f"{start}smoke-mesr": gain, f"{start}smoke-meta-rdn": 0.0}
+        )
+        (line,) = (one for one in text.splitlines() if "by the paper's 0.75 dB" in one)
+        assert line.split("|")[2].strip() == word
 
 
 @pytest.mark.parametrize(

@@ -153,6 +153,7 @@ def test_as_published_each_has_its_own_losses_and_rate(setting: Setting) -> None
     assert known["cpu-mesr-paper-compound-published"].critic.loss == "wasserstein"
     assert known["cpu-srgan-x2-published"].losses.keys() == {"perceptual", "adversarial"}
     assert known["cpu-srgan-x2-published"].perceptual.depths == [5]
+    assert known["cpu-miassr-gan-published"].perceptual.depths == [2]  # VGG22 in its code.
     assert known["cpu-esrgan-x2-published"].losses == {"l1": 0.01, "perceptual": 1.0, "adversarial": 0.005}
     assert (
         known["cpu-rrdb-x2-published"].optimiser.rate,

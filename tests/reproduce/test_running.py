@@ -52,7 +52,7 @@ def test_weights_measurements_and_the_state_are_on_disk(finished: tuple[Setting,
     }
     assert {row.model for row in results} == {"bicubic", *(f"smoke-{name}" for name in expected)}
     assert {row.scale for row in results if row.model == "smoke-mesr"} == {"2", "2.5"}
-    trained = State(out, "smoke", setting.source.name).trainings
+    trained = State(out, "smoke", setting.source.identity).trainings
     assert trained["smoke-mesr"].steps == BRIEF.steps
     assert trained["smoke-mesr"].parameters > trained["smoke-srcnn-x2"].parameters > 0
 
@@ -100,6 +100,51 @@ def test_a_second_call_does_nothing_again(
     assert "failed" not in {fate.status for fate in runner.run(_rows(runner)).values()}
 
 
+def test_other_scans_of_the_same_name_are_refused(finished: tuple[Setting, Path]) -> None:
+    setting, out = finished
+    (scan,) = setting.source.val.scans
+    described = replace(setting.source.val, scans=[replace(scan, sites={"pelvis": [0, 0]})])
+    other = setting._replace(source=replace(setting.source, val=described))
+    with pytest.raises(InputError) as raised:
+        _runner(other, out)
+    assert raised.value.code == "other-plan"
+
+
+def test_a_training_with_other_settings_begins_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    runner = _runner(Setting(BRIEF, small_source(tmp_path / "scans"), "vgg19"), tmp_path / "out")
+    (row,) = (row for row in chosen(["table2"], runner, ["srcnn"]) if row.group == "On equal terms")
+    assert runner.run([row])[row.id].status == "done"
+    (one,) = row.trainings
+    before = runner.state.trainings[one.name].weights_id
+    changed = replace(one, config=replace(one.config, optimiser=replace(one.config.optimiser, rate=1e-5)))
+    told: list[str] = []
+    again = Runner(runner.setting, tmp_path / "out", device="cpu", threads=1, telling=Telling(told.append))
+    assert again.run([replace(row, trainings=(changed,))])[row.id].status == "done"
+    assert again.state.trainings[one.name].weights_id != before
+    assert any("set aside" in line for line in told)
+    (aside,) = (tmp_path / "out" / "runs").glob(f"{one.name}-????????")
+    assert (aside / f"{one.name}.safetensors").is_file()
+
+
+def test_precision_is_no_part_of_what_a_training_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    setting = Setting(BRIEF, small_source(tmp_path / "scans"), "vgg19")
+    asked: list[str] = []
+    real = running.train
+
+    def watched(config: Any, *rest: Any) -> Any:
+        asked.append(config.precision)
+        return real(config, *rest)
+
+    monkeypatch.setattr(running, "train", watched)
+    runner = Runner(setting, tmp_path / "out", device="cpu", precision="bf16", threads=1)
+    (row,) = (row for row in chosen(["table2"], runner, ["srcnn"]) if row.group == "On equal terms")
+    assert runner.run([row])[row.id].status == "done"
+    assert runner.state.trainings[row.trainings[0].name].computed == "bfloat16, cpu"
+    assert {one.precision for one in read_results(tmp_path / "out" / "results.csv")} == {"bfloat16"}
+    assert _runner(setting, tmp_path / "out").state.trained(row.trainings[0]) is not None
+    assert asked == ["bf16"]
+
+
 def test_a_row_that_fails_is_reported_and_stops_no_other(tmp_path: Path) -> None:
     setting = Setting(BRIEF, small_source(tmp_path / "scans"), "vgg19")
     rows = [untrained("table2", "part", name) for name in ("no-such-method", "bicubic")]
@@ -123,7 +168,7 @@ def test_an_interrupted_call_is_gone_on_with(tmp_path: Path, monkeypatch: pytest
     monkeypatch.setattr(running.evaluate, "run", stopped)
     with pytest.raises(KeyboardInterrupt):
         _runner(setting, tmp_path / "out").run(rows)
-    held = State(tmp_path / "out", "smoke", "scans").rows
+    held = State(tmp_path / "out", "smoke", setting.source.identity).rows
     assert [held[row.id].status for row in rows] == ["done", "planned"]
     monkeypatch.setattr(running.evaluate, "run", real)
     assert _runner(setting, tmp_path / "out").run(rows)[rows[1].id].status == "done"

@@ -50,6 +50,10 @@ def reproduce(
         typer.Option(help="Of the perceptual loss: vgg19, vgg16 or a file; without it what is in the cache."),
     ] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps.")] = "auto",
+    precision: Annotated[
+        Literal["auto", "float32", "bf16"],
+        typer.Option(help="Of the convolutions, in training and measuring."),
+    ] = "auto",
 ) -> None:
     """Train and measure every system of the paper's tables, and write the results; the same command goes on."""
     from .. import reproduce as reproduction
@@ -63,9 +67,11 @@ def reproduce(
     if setting.source.warning:
         err.print(f"WARNING: {setting.source.warning}")
     wanted = [one for one in reproduction.EXPERIMENTS if not experiments or one in experiments]
+    for sentence in setting.source.missing if {"table3", "native"} & {*wanted} else ():
+        err.print(sentence)
     asked = _systems(only)
     if listing:
-        runner = Runner(setting, output, device=device)
+        runner = Runner(setting, output, device=device, precision=precision)
         _list(reproduction.chosen(wanted, runner, asked), runner)
         return
     target = page or output / "results.md"
@@ -74,7 +80,7 @@ def reproduce(
         def step(progress: Progress) -> None:
             tell(progress.step, progress.steps)
 
-        runner = Runner(setting, output, device=device, telling=Telling(err.print, step))
+        runner = Runner(setting, output, device=device, precision=precision, telling=Telling(err.print, step))
         try:
             fates = reproduction.reproduce(wanted, runner, target, asked)
         except KeyboardInterrupt:
@@ -129,7 +135,7 @@ def _list(rows: list[Row], runner: Runner) -> None:
     for title in ("state", "parameters", "mult-adds a pixel", "steps", "minutes"):
         table.add_column(title)
     total = 0.0
-    for one in estimates(rows, runner.state, runner.device):
+    for one in estimates(rows, runner.state, runner.options.device):
         minutes = NONE if one.minutes is None else f"{'>' * one.least}{one.minutes:.1f}"
         cost = (millions(one.cost.parameters), millions(one.cost.pixel)) if one.cost else (NONE, NONE)
         table.add_row(

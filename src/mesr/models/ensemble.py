@@ -24,7 +24,8 @@ class SelfEnsemble(SuperResolver):
         super().__init__()
         self.network = network
         self.scales = network.scales
-        self.receptive_field = network.receptive_field
+        # One more, as in `Mesr`: turned images break a tie in the very middle the other way.
+        self.receptive_field = None if network.receptive_field is None else network.receptive_field + 1
         self.finishes = network.finishes
 
     def encode(self, lr: Tensor) -> Encoded:

@@ -95,7 +95,8 @@ class Mesr(SuperResolver):
                 "architecture", f"corrections must be a whole number from 0 to {MOST_CORRECTIONS}."
             )
         self.scales = AnyScale(1.0, max_scale)
-        self.receptive_field = 2 * blocks + 2 + reach(coordinates)
+        # An output in the very middle ties between two pixels, and a turned image breaks the tie the other way.
+        self.receptive_field = 2 * blocks + 2 + reach(coordinates) + (orientations > 1)
         self.skip = skip
         self.corrections = corrections
         self.orientations = ORIENTATIONS[:orientations]

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from pathlib import Path
 
-from ..inference import Options
+from ..errors import UsageError
 from ..models import weights
 from ..testset import log_look
 from . import as_is, document, figures, findings, perception, timing
@@ -50,7 +50,11 @@ def reproduce(
 
 
 def chosen(experiments: Sequence[Experiment], runner: Runner, only: Sequence[str] = ()) -> list[Row]:
-    """The rows of the experiments, of these systems. `native` and `figures` need some of Table 2's."""
+    """The rows of the experiments, of these systems. `native` and `figures` need some of Table 2's.
+
+    Raises:
+        UsageError: code `nothing-to-run`, none of the systems is in them.
+    """
     rows = {row.id: row for row in plan(experiments, runner.setting)}
     if {"native", "figures"} & set(experiments):
         wanted = {*NATIVE, *figures.SHOWN}
@@ -60,7 +64,14 @@ def chosen(experiments: Sequence[Experiment], runner: Runner, only: Sequence[str
             if row.group == EQUAL and row.system in wanted and not row.control
         )
         rows = {row.id: row for row in shown} | rows
-    return [row for row in rows.values() if not only or row.system in only]
+    found = [row for row in rows.values() if not only or row.system in only]
+    if not found:
+        raise UsageError(
+            "nothing-to-run",
+            f"None of {', '.join(only)} is in {', '.join(experiments)}.",
+            "Leave --only out, or name others.",
+        )
+    return found
 
 
 def publish(experiments: Sequence[Experiment], runner: Runner, page: Path, *, drawing: bool) -> None:
@@ -81,15 +92,14 @@ def publish(experiments: Sequence[Experiment], runner: Runner, page: Path, *, dr
         phantom = runner.setting.budget.split == "test"
         methods = _methods(table2, NATIVE, measured, runner)
         methods += [(name, name) for name in weights.shipped() if not runner.setting.budget.tiny]
-        found = as_is.findings(runner.setting.source, methods, runner.device, phantom=phantom)
+        found = as_is.findings(runner.setting.source, methods, runner.options, phantom=phantom)
         findings.write(found, notes)
     if drawing and "figures" in experiments:
-        options = Options(device=runner.device)
         methods = _methods(table2, figures.PERCEIVED, measured, runner)
         patients = patients_sites(runner.setting)
-        findings.write(perception.findings(runner.spec, patients, methods, options), seen)
+        findings.write(perception.findings(runner.spec, patients, methods, runner.options), seen)
         methods = _methods(table2, {row.system for row in table2}, measured, runner)
-        findings.write(timing.findings(methods, options), timed)
+        findings.write(timing.findings(methods, runner.options), timed)
         figures.draw(every, measured, runner, page, findings.read(seen), findings.read(timed))
     document.write(
         page, runner.setting, rows, measured, findings.read(notes), findings.read(seen), figures.drawn(page)

@@ -14,6 +14,7 @@ from functools import partial
 import numpy as np
 
 from .. import native
+from ..inference import Options
 from ..intensity import HU_WINDOW
 from ..metrics import body_mask
 from ..models import weights
@@ -49,7 +50,11 @@ Look = Callable[[FloatImage, native.Place], Figures]
 
 
 def findings(
-    source: Source, methods: Sequence[Method], device: str = "auto", *, phantom: bool = True
+    source: Source,
+    methods: Sequence[Method],
+    options: Options = Options(),  # noqa: B008
+    *,
+    phantom: bool = True,
 ) -> list[Finding]:
     """Every figure of every method.
 
@@ -63,12 +68,12 @@ def findings(
     found: list[Finding] = []
     if phantom and source.phantom is not None:
         volume = next(iter(volumes(source.phantom)))
-        found += _each(volume, insert_slices(volume), "CatPhan 504, CBCT", methods, device, look_at_phantom)
+        found += _each(volume, insert_slices(volume), "CatPhan 504, CBCT", methods, options, look_at_phantom)
     for place in source.kernels:
         volume = next(iter(volumes(place)))
         count = len(volume.slices)
         spread = sorted({count * (2 * n + 1) // (2 * TISSUE_SLICES) for n in range(TISSUE_SLICES)})
-        found += _each(volume, spread, place.name, methods, device, look_at_tissue)
+        found += _each(volume, spread, place.name, methods, options, look_at_tissue)
     return found
 
 
@@ -130,14 +135,21 @@ def tissue_figures(values: FloatImage, spacing: native.Place, skin: native.Skin 
 
 
 def _each(
-    volume: Volume, slices: Sequence[int], scan: str, methods: Sequence[Method], device: str, look: Look
+    volume: Volume, slices: Sequence[int], scan: str, methods: Sequence[Method], options: Options, look: Look
 ) -> list[Finding]:
     """The figures of slices as they are, and after each method; means over the slices where every method has one."""
     named = f"{scan}, {len(slices)} slice{'s' * (len(slices) != 1)}"
     results = [("as it is", "", volume)]
     for title, name in methods:
         model, card = weights.load(name)
-        finer = upscale(volume, scale=SCALE, model=(model, card), modality="CT", device=device)
+        finer = upscale(
+            volume,
+            scale=SCALE,
+            model=(model, card),
+            modality="CT",
+            device=options.device,
+            precision=options.precision,
+        )
         results.append((title, card.weights_id, finer))
     figures = {k: look(volume.slices[k].values, volume.spacing[1:]) for k in slices}
     told = [

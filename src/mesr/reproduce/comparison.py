@@ -116,7 +116,22 @@ def robustness(rows: Sequence[Row], measured: Measured) -> str:
             [group, *(spread(measured.mean(own[t], "2"), 2) if t in own else NONE for t in titles), gain]
         )
     table = markdown(["degradation", *titles, "network minus sinc, dB [95 %]"], body)
-    return f"Patients' CT of every site together: {count}.\n\n{table}"
+    parts = [f"Patients' CT of every site together: {count}.", table]
+    parts += _robust_by_site(rows, measured)
+    return "\n\n".join(parts)
+
+
+def _robust_by_site(rows: Sequence[Row], measured: Measured) -> list[str]:
+    """The network's gain at each site, among them one scan under a sharp and a soft kernel."""
+    sites = measured.sites(rows)
+    body = []
+    for group in dict.fromkeys(row.group for row in rows):
+        own = [row for row in rows if row.group == group and measured.of(row)]
+        for network in (row for row in own if row.trainings):
+            for base in (row for row in own if row.system == "sinc"):
+                gains = (interval(measured.difference(network, base, "2", site=site)) for site in sites)
+                body.append([group, *gains])
+    return [markdown(["network minus sinc, dB [95 %]", *sites], body)] if body else []
 
 
 def as_is(found: Sequence[Finding]) -> str:
@@ -182,12 +197,12 @@ def budgets(rows: Sequence[Row], measured: Measured) -> str:
                 [
                     name, millions(one.parameters), millions(one.multiply_adds), f"{one.steps:,}", f"{one.samples:,}",
                     f"{one.samples_at:,}", f"{one.minutes:.1f}", _course(one.first, one.last), losses,
-                    f"{one.slope:.2f}" if one.slope else NONE, one.weights_id[:12],
+                    f"{one.slope:.2f}" if one.slope else NONE, one.computed or NONE, one.weights_id[:12],
                 ]
             )  # fmt: skip
     header = [
         "training", "parameters", "multiply-adds a pixel", "steps", "samples", "samples at ×2 or its own scale",
-        "minutes", "validation PSNR, first → last, dB", "losses", "critic's gradient norm", "weights id",
+        "minutes", "validation PSNR, first → last, dB", "losses", "critic's gradient norm", "computed in", "weights id",
     ]  # fmt: skip
     return markdown(header, body) if body else "None ended yet."
 

@@ -41,6 +41,10 @@ CAVEATS = """\
 * Only MESR averages over orientations, a self-ensemble that any network could have. `mesr-lite` is its network in one
   orientation, a quarter of the work, and says what that network is worth beside others of its size; the rows "mean of
   eight orientations" say what averaging gives to it and to its rivals, at eight times their work.
+* The networks learned from CT alone, and the gates of MESR's first convolution are made for HU: what the tables say of
+  MR is how each fares outside what it was made for.
+* The simulated CBCT of Table 1 is made slice by slice from the same slices, pixels and window as all else; pairs made
+  by `mesr prepare-pairs` follow the paper's 384² and body mask instead.
 * Minutes of a training count pauses and whatever else the machine did meanwhile; they are no measure of speed.
 * MESR's first convolution and its orientations were chosen on the validation scans, to be ahead of MIASSR and MetaRDN
   there. Nobody searched so for the other systems."""
@@ -90,7 +94,7 @@ def document(
         f" {cite['licence']}, transcribed as printed.",
         "## What differs, and why", CAVEATS if setting.budget.giants else f"{CAVEATS}\n{SHORT}",
         "## Protocol", _protocol(setting),
-        "## Scans", _scans(measured, rows),
+        "## Scans", _scans(measured, rows), *(f"* {one}" for one in setting.source.missing),
     ]  # fmt: skip
     if "table1" in of:
         parts += ["## Table 1: six scales", comparison.table1(of["table1"], measured)]

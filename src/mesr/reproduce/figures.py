@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING
 
 from ..files import atomic_path
 from ..gallery import illustrate, illustrate_scales
-from ..inference import Options
 from .findings import Finding
 from .measured import Measured
 from .perception import DETAIL, PSNR, invented
@@ -41,7 +40,6 @@ PERCEIVED = (
 """Systems whose distortion and perception are told: the untrained ones, and networks before and after a critic."""
 
 PICTURED = ("2", "4")
-CHANGED = ("mesr", "mesr-compound")
 LIST = "figures.json"
 
 
@@ -150,7 +148,7 @@ def scales(rows: Sequence[Row], measured: Measured, runner: Runner, folder: Path
             continue
         drawn = illustrate_scales(
             ["bicubic", runner.path(row.trainings[0])], runner.spec, folder, runner.setting.budget.scales,
-            sites=sites, name=name, options=Options(device=runner.device),
+            sites=sites, name=name, options=runner.options,
         )  # fmt: skip
         made += [
             (f"{path.stem.removesuffix(f'-{name}')}, {told}{runner.setting.budget.mark}.", path)
@@ -166,7 +164,7 @@ def pictures(rows: Sequence[Row], measured: Measured, runner: Runner, folder: Pa
         if row.group == EQUAL and row.system in SHOWN and not row.control and measured.fate(row).status == "done" and "2" in row.scales
     ]  # fmt: skip
     made: list[Captioned] = []
-    options = Options(device=runner.device)
+    options = runner.options
     for scale in PICTURED:
         able = [row for row in shown if scale in row.scales]
         models = [runner.path(row.trainings[0]) if row.trainings else Path(row.system) for row in able]
@@ -180,22 +178,38 @@ def pictures(rows: Sequence[Row], measured: Measured, runner: Runner, folder: Pa
 
 
 def changes(rows: Sequence[Row], measured: Measured, runner: Runner, folder: Path) -> list[Captioned]:
-    """What the compound loss made of MESR's answer, on each site's middle slice."""
-    found = {
-        row.system: (row.title, runner.path(row.trainings[0]))
-        for row in rows
-        if row.group == EQUAL
-        and row.system in CHANGED
-        and not row.control
-        and measured.fate(row).status == "done"
-    }
-    if len(found) < len(CHANGED):
+    """What the adversarial and perceptual terms made of MESR's answer, on each site's middle slice.
+
+    Against the control that went on for as many steps on L1 alone, where it was trained, else against the start.
+    """
+    done = [
+        row for row in rows if row.group == EQUAL and row.trainings and measured.fate(row).status == "done"
+    ]
+    after = next((row for row in done if row.system == "mesr-compound" and not row.control), None)
+    if after is None:
         return []
-    before, after = (found[name] for name in CHANGED)
-    drawn = invented(runner.spec, before, after, folder, Options(device=runner.device))
+    (own,) = after.trainings
+    alike = [
+        row
+        for row in done
+        if row.trainings[0].after == own.after and row.trainings[0].config.losses == {"l1": 1.0}
+    ]
+    before = next(iter(alike), None) or next((row for row in done if row.trainings[0] == own.after), None)
+    if before is None:
+        return []
+    drawn = invented(
+        runner.spec,
+        (before.title, runner.path(before.trainings[0])),
+        (after.title, runner.path(own)),
+        folder,
+        runner.options,
+    )
     mark = runner.setting.budget.mark
     return [
-        (f"{site}, ×2: what the adversarial and perceptual terms changed{mark}.", path)
+        (
+            f"{site}, ×2: what the adversarial and perceptual terms changed, against {before.title}{mark}.",
+            path,
+        )
         for site, path in drawn
     ]
 

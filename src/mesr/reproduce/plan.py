@@ -84,6 +84,7 @@ def table1(setting: Setting) -> list[Row]:
     return [
         untrained("table1", SHRUNK, "bicubic", **shrunk),
         trained("table1", SHRUNK, mesr.title, mesr.name, known, **shrunk),
+        trained("table1", SHRUNK, f"{mesr.title}, trained on {where}", mesr.name, alone, **shrunk),
         untrained("table1", SCANNED, "bicubic", **simulated),
         trained(
             "table1",
@@ -188,6 +189,8 @@ def _longer(system: System, setting: Setting) -> Row:
 def table3(setting: Setting) -> list[Row]:
     """Trained on one site of one patient, measured at ×2 on others."""
     source = setting.source
+    if not source.elsewhere:
+        return []
     rows = [untrained("table3", source.one_site, "bicubic", sites=source.elsewhere)]
     for name, column in (("edsr", "EDSR"), ("rdn", "RDN"), ("mesr-lite", ""), ("mesr", "Ours")):
         system = SYSTEMS[name]

@@ -1,7 +1,7 @@
 """Trains and measures what a plan asks for, cheap rows first, and skips what is done. What is on disk is the state.
 
 OUT/set, OUT/set-cbct    training sets (`prepare`, `simulated`)
-OUT/runs/NAME/           a training: checkpoint, log, weights
+OUT/runs/NAME/           a training: checkpoint, log, weights, and the digest of its settings
 OUT/results.csv          every measurement (`results`)
 OUT/plan.json            what became of each row (`state`)
 """
@@ -9,12 +9,16 @@ OUT/plan.json            what became of each row (`state`)
 from __future__ import annotations
 
 import csv
+import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
+import torch
+
 from .. import evaluate
+from ..device import Precision, resolve_device, use_bf16
 from ..errors import InputError, InternalError, MesrError, UsageError
 from ..evaluate import Reporter as SliceReporter
 from ..inference import Options
@@ -29,6 +33,9 @@ from .simulated import simulate_set
 from .sources import at_sites, limited
 from .state import Fate, State, Trained, digest
 from .trainings import Setting, Training, network_cost, settings
+
+SETTINGS = "settings.sha256"
+"""In a training's folder: the digest of what it was begun with."""
 
 SIMULATED_SLICES = 12
 """A series at most, of the smallest budget: a scan takes seconds."""
@@ -51,16 +58,18 @@ class Runner:
     Args:
         setting: budget, scans and VGG of the plan.
         out: the folder.
-        device: as in a training's settings.
+        device, precision: as in a training's settings; of what is measured as well.
         threads: of the CPU; 0 leaves it to PyTorch.
     """
 
     def __init__(
-        self, setting: Setting, out: Path, *, device: str = "auto", threads: int = 0, telling: Telling | None = None
+        self, setting: Setting, out: Path, *, device: str = "auto", precision: Precision = "auto", threads: int = 0,
+        telling: Telling | None = None,
     ) -> None:  # fmt: skip
-        self.setting, self.out, self.device, self.threads = setting, out, device, threads
+        self.setting, self.out, self.threads = setting, out.resolve(), threads
+        self.options = Options(device=device, precision=precision)
         self.telling = telling or Telling()
-        self.state = State(out, setting.budget.name, setting.source.name)
+        self.state = State(self.out, setting.budget.name, setting.source.identity)
 
     def run(self, rows: Sequence[Row]) -> dict[str, Fate]:
         """Run what is not done, cheap first, and give every row's fate. A row that fails does not stop the others.
@@ -113,7 +122,7 @@ class Runner:
                 self.out,
                 scales=scales,
                 degradation=row.degradation,
-                options=Options(device=self.device),
+                options=self.options,
                 command=f"mesr reproduce --budget {self.setting.budget.name}: {row.id}",
                 on_slice=self.telling.slices,
             )
@@ -146,13 +155,30 @@ class Runner:
             set=str(self._set(one)),
             out=str(self.folder(one)),
             start=str(self.path(one.after)) if one.after else None,
-            device=self.device,
+            device=self.options.device,
+            precision=self.options.precision,
             threads=self.threads,
         )
+        self._claim(one)
         train(config, self.telling.step or _silent)
         self.state.trainings[one.name] = self._account(one)
         self.state.save()
         return path
+
+    def _claim(self, one: Training) -> None:
+        """Make the training's folder its own: one that another training of its name left is set aside."""
+        folder, own = self.folder(one), digest(settings(one))
+        mark = folder / SETTINGS
+        held = mark.read_text(encoding="utf-8").strip() if mark.is_file() else own
+        if held != own:
+            aside = folder.with_name(f"{folder.name}-{held[:8]}")
+            self.telling.line(
+                f"{folder.name} has other settings now; its old run is set aside in {aside.name}."
+            )
+            shutil.rmtree(aside, ignore_errors=True)
+            folder.rename(aside)
+        folder.mkdir(parents=True, exist_ok=True)
+        mark.write_text(f"{own}\n", encoding="utf-8")
 
     def _account(self, one: Training) -> Trained:
         _, card = weights.load(self.path(one))
@@ -172,7 +198,14 @@ class Runner:
             last=last,
             losses=dict(one.config.losses),
             slope=slope(self.folder(one) / "log.csv"),
+            computed=self._computed(),
         )
+
+    def _computed(self) -> str:
+        """In what a training computes, and where."""
+        device = resolve_device(self.options.device)
+        place = torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
+        return f"{'bfloat16' if use_bf16(self.options.precision, device) else 'float32'}, {place}"
 
     def _set(self, one: Training) -> Path:
         """The prepared set a training learns from; made where it is missing."""

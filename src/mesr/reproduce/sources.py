@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections import defaultdict
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from ..errors import UsageError
@@ -46,6 +48,37 @@ class Source:
     phantom: Path | None = None
     kernels: tuple[Path, ...] = ()
 
+    @property
+    def missing(self) -> list[str]:
+        """What cannot be shown with these scans, a sentence each."""
+        found = []
+        if not self.elsewhere:
+            found.append(f"No other site than {self.one_site} is there to measure on: Table 3 is left out.")
+        if self.phantom is None:
+            found.append(
+                "No CatPhan scan is there (test/CatPhan504-CBCT): native resolution shows no phantom."
+            )
+        if not self.kernels:
+            found.append(
+                "No scan under two kernels is there (val/Lung_Dx-A0002-B70f, -B40f): native resolution shows none."
+            )
+        return found
+
+    @property
+    def identity(self) -> str:
+        """Of these very scans: its name, and 12 digits of what is trained and measured on and of each file's path and size.
+
+        Files of the same names and sizes count as the same; the folder may be moved.
+        """
+        specs = [[asdict(one) for one in spec.scans] for spec in (self.training, self.val, self.test)]
+        files = sorted(
+            (file.relative_to(self.root).as_posix(), file.stat().st_size)
+            for path in {str(one["path"]) for spec in specs for one in spec}
+            for file in _files(self.root / path)
+        )
+        digest = hashlib.sha256(json.dumps([specs, files], sort_keys=True).encode()).hexdigest()
+        return f"{self.name} {digest[:12]}"
+
 
 def source(data: Path | None) -> Source:
     """The scans of a folder, or those inside `pydicom-data` where none is named.
@@ -74,6 +107,11 @@ def limited(spec: EvaluationSpec, count: int) -> EvaluationSpec:
                 sites[site] = [kept[0], kept[-1]]
         scans.append(replace(scan, sites=sites))
     return replace(spec, scans=[scan for scan in scans if scan.sites])
+
+
+def _files(path: Path) -> list[Path]:
+    """A file, or all of a folder's."""
+    return [file for file in path.rglob("*") if file.is_file()] if path.is_dir() else [path]
 
 
 def at_sites(spec: EvaluationSpec, sites: Collection[str]) -> EvaluationSpec:
@@ -114,7 +152,7 @@ def _of_folder(folder: Path) -> Source:
         one_site=f"{one}, one patient",
         sites=(one,),
         series=tuple(Path(scan.path).name for scan in first),
-        elsewhere=tuple(site for site in ("lung", "liver") if site in sites),
+        elsewhere=tuple(s for s in ("lung", "liver") if s in sites) or tuple(sorted(sites - {one})),
         phantom=phantom if phantom.is_dir() else None,
         kernels=kernels if all(path.is_dir() for path in kernels) else (),
     )  # fmt: skip

@@ -33,6 +33,7 @@ class Trained:
         first, last: dB on the slices to validate on, mean over sites, at the first validation and at the end.
         losses: weight of each term.
         slope: mean norm of the critic's gradient over the last half of the steps it learnt in; 0 without a critic.
+        computed: in what arithmetic and where.
     """
 
     fingerprint: str
@@ -47,6 +48,7 @@ class Trained:
     last: float
     losses: dict[str, float] = field(default_factory=dict)
     slope: float = 0.0
+    computed: str = ""
 
 
 @dataclass
@@ -139,6 +141,8 @@ def fingerprint(row: Row) -> str:
         "trainings": [settings(one) for one in row.trainings],
         "scales": row.scales,
         "degradation": row.degradation,
+        "sites": row.sites,
+        "thorough": row.thorough,
     }
     return digest(about)
 

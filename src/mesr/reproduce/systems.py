@@ -136,7 +136,7 @@ SYSTEMS: dict[str, System] = {
         System("meta-rdn-b", "MetaRDN-B", "meta-rdn", "meta", _RDN_B, None, _TINY_RDN | {"hidden": 32}, giant=True),
         System("miassr", "MIASSR, first stage (L1)", "miassr", "meta", {}, {}, _TINY_META),
         System("miassr-gan", "MIASSR", "miassr", "meta", {}, {}, _TINY_META, (), "miassr", "MIASSR", critic="cross-entropy",
-            second={"l1": 1.0, "perceptual": 0.006, "adversarial": 0.001},
+            second={"l1": 1.0, "perceptual": 0.006, "adversarial": 0.001}, depths=(2,),
         ),
         System("mesr-lite", "mesr-lite (L1)", "mesr", "own", {}, _ONCE, _TINY_META, as_published=False),
         System(

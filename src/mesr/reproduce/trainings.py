@@ -21,7 +21,7 @@ from .sources import Source
 from .systems import System, Terms
 
 COMPOUND = {"l1": 1.0, "perceptual": 0.03, "adversarial": 0.01}
-"""λ, η and γ of Eq. (12), for which the paper gives no values; so that the terms' gradients balance
+"""λ, η and γ of Eq. (12), for which the paper gives no values; chosen on val
 (docs/explanation/losses.md)."""
 
 JOIN = 0.2
@@ -209,7 +209,7 @@ def _validation(steps: int, scale: float) -> ValidationConfig:
 def settings(one: Training) -> dict[str, Any]:
     """All that decides a training's outcome, for comparing."""
     config = asdict(one.config)
-    for free in ("set", "out", "start", "threads", "device", "checkpoint_minutes"):
+    for free in ("set", "out", "start", "threads", "device", "precision", "checkpoint_minutes"):
         config.pop(free)
     after = settings(one.after) if one.after else None
     return {"config": config, "after": after, "simulated": one.simulated}
