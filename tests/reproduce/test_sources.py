@@ -80,3 +80,14 @@ def test_simulated_scans_lie_beside_the_slices_they_were_made_from(tmp_path: Pat
         assert (one.paired != one.values).mean() > 0.5
     told = about(TrainConfig(), read_manifest(tmp_path / "pairs"), 1, 1.0, None)
     assert told["training"]["degradation"] == "bicubic of cbct:views=12:element_mm=2"
+
+
+def test_scans_are_told_apart_by_their_files_and_a_missing_one_is_no_accident(tmp_path: Path) -> None:
+    one = small_source(tmp_path / "scans")
+    before = one.identity
+    assert small_source(tmp_path / "moved").identity == before
+    file = next(path for path in sorted((tmp_path / "scans").rglob("*")) if path.is_file())
+    file.write_bytes(file.read_bytes() + b"\0")
+    longer = one.identity
+    file.unlink()
+    assert len({before, longer, one.identity}) == 3

@@ -34,11 +34,9 @@ AGAIN = ("miassr", "mesr-lite", "mesr")
 AVERAGED = ("meta-rdn", "miassr", "mesr-lite")
 """Systems asked in eight orientations as well, since MESR answers in four of its own."""
 
-LASTING = ("meta-rdn", "miassr", "mesr-lite", "mesr")
-"""Systems with a head for every scale, trained for longer as well: whether their order lasts."""
-
-EVERYWHERE = ("meta-rdn", "miassr", "mesr-lite", "mesr")
-"""Systems measured on equal terms at every scale of every site; what else has more scales, at all of them on the pelvis only."""
+FREE = ("meta-rdn", "miassr", "mesr-lite", "mesr")
+"""Systems with a head for every scale: on equal terms measured at all of them on every site, where all else is on the pelvis only,
+and trained for longer as well, whether their order lasts."""
 
 DEGRADATIONS = (
     "bicubic", "blur-bicubic:sigma=0.3", "blur-bicubic", "noise:sigma=0.005", "noise", "noise:sigma=0.02", "kspace",
@@ -61,7 +59,7 @@ def plan(experiments: Iterable[Experiment], setting: Setting) -> list[Row]:
 
 def _sparing(row: Row, setting: Setting) -> Row:
     """What no table shows of a row is not measured."""
-    everywhere = row.group == EQUAL and row.system in EVERYWHERE and not row.control
+    everywhere = row.group == EQUAL and row.system in FREE and not row.control
     if row.experiment not in ("table2", "ablations") or everywhere or row.sites or row.scales == ("2",):
         return row
     return replace(row, thorough=setting.source.pelvis)
@@ -142,7 +140,7 @@ def table2(setting: Setting) -> list[Row]:
         for system in (SYSTEMS[name] for name in AVERAGED)
     ]  # fmt: skip
     if setting.budget.longer:
-        rows += [_longer(SYSTEMS[name], setting) for name in LASTING]
+        rows += [_longer(SYSTEMS[name], setting) for name in FREE]
     rows.append(untrained("table2", PUBLISHED, "bicubic"))
     rows += [
         row for system in SYSTEMS.values() if system.as_published for row in _of(system, "published", setting)
@@ -177,12 +175,12 @@ def _of(system: System, terms: Terms, setting: Setting) -> list[Row]:
 
 
 def _longer(system: System, setting: Setting) -> Row:
-    """A system on equal terms, trained anew for more steps; at every scale it has."""
+    """A system of every scale on equal terms, trained anew for more steps."""
     steps = setting.budget.longer
-    one = training(system, "equal", setting, system.scales[0] if system.scales else None)
+    one = training(system, "equal", setting)
     longer = Training(lasting(one.config, steps, f"{one.name}-{steps}"))
-    scales = tuple(str(scale) for scale in system.scales[:1]) or setting.budget.scales
     title = system.titled("equal", setting.budget)
+    scales = setting.budget.scales
     return trained("table2", LONGER, title, system.name, longer, scales=scales, column=system.column)
 
 

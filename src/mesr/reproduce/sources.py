@@ -72,7 +72,7 @@ class Source:
         """
         specs = [[asdict(one) for one in spec.scans] for spec in (self.training, self.val, self.test)]
         files = sorted(
-            (file.relative_to(self.root).as_posix(), file.stat().st_size)
+            (file.relative_to(self.root).as_posix(), file.stat().st_size if file.exists() else -1)
             for path in {str(one["path"]) for spec in specs for one in spec}
             for file in _files(self.root / path)
         )
