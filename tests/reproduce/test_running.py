@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -205,6 +206,25 @@ def test_the_plots_are_drawn_beside_the_page_and_found_again(
     assert (tmp_path / "results" / "pelvis-scales.png").is_file()
 
 
+def test_results_without_networks_make_the_page_and_draw_what_needs_none(
+    finished: tuple[Setting, Path], tmp_path: Path
+) -> None:
+    setting, out = finished
+    alone = tmp_path / "alone"
+    alone.mkdir()
+    for name in ("plan.json", "results.csv"):
+        shutil.copy(out / name, alone / name)
+    runner = _runner(setting, alone)
+    rows = _rows(runner)
+    assert {fate.status for fate in runner.run(rows).values()} == {"done"}
+    assert not (alone / "runs").exists()
+    publish(["table2", "figures"], runner, tmp_path / "results.md", drawing=True)
+    text = (tmp_path / "results.md").read_text(encoding="utf-8")
+    assert "| MESR (L1)" in text
+    assert "](results/psnr-samples.png)" in text
+    assert not (tmp_path / "results" / "pelvis-scales.png").exists()
+
+
 def test_figures_of_test_scans_are_looks_at_them(finished: tuple[Setting, Path], tmp_path: Path) -> None:
     setting, out = finished
     source = replace(
@@ -215,7 +235,7 @@ def test_figures_of_test_scans_are_looks_at_them(finished: tuple[Setting, Path],
     assert "mesr reproduce --budget smoke: figures" in (tmp_path / "looks.csv").read_text()
 
 
-def test_progress_is_the_mean_over_sites_at_the_first_and_the_last_validation(tmp_path: Path) -> None:
+def test_progress_is_the_mean_over_sites_at_each_validation(tmp_path: Path) -> None:
     lines = [
         "step,quantity,value",
         "2,psnr a ×2,30",
@@ -225,7 +245,7 @@ def test_progress_is_the_mean_over_sites_at_the_first_and_the_last_validation(tm
         "4,psnr b ×2,43",
     ]
     (tmp_path / "log.csv").write_text("\n".join(lines) + "\n", encoding="utf-8")
-    assert progress(tmp_path / "log.csv") == (35.0, 37.0)
+    assert progress(tmp_path / "log.csv") == [(2, 35.0), (4, 37.0)]
 
 
 def test_the_critic_s_slope_is_that_of_its_late_lessons(tmp_path: Path) -> None:

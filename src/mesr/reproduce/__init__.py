@@ -90,15 +90,15 @@ def publish(experiments: Sequence[Experiment], runner: Runner, page: Path, *, dr
         _log_look(runner)
     if drawing and "native" in experiments:
         phantom = runner.setting.budget.split == "test"
-        methods = _methods(table2, NATIVE, measured, runner)
+        methods = _methods(table2, NATIVE, runner)
         methods += [(name, name) for name in weights.shipped() if not runner.setting.budget.tiny]
         found = as_is.findings(runner.setting.source, methods, runner.options, phantom=phantom)
         findings.write(found, notes)
     if drawing and "figures" in experiments:
-        methods = _methods(table2, figures.PERCEIVED, measured, runner)
+        methods = _methods(table2, figures.PERCEIVED, runner)
         patients = patients_sites(runner.setting)
         findings.write(perception.findings(runner.spec, patients, methods, runner.options), seen)
-        methods = _methods(table2, {row.system for row in table2}, measured, runner)
+        methods = _methods(table2, {row.system for row in table2}, runner)
         findings.write(timing.findings(methods, runner.options), timed)
         figures.draw(every, measured, runner, page, findings.read(seen), findings.read(timed))
     document.write(
@@ -112,9 +112,7 @@ def _log_look(runner: Runner) -> None:
         log_look(Path(runner.spec.looks), f"mesr reproduce --budget {runner.setting.budget.name}: figures")
 
 
-def _methods(
-    table2: Sequence[Row], systems: Collection[str], measured: Measured, runner: Runner
-) -> list[findings.Method]:
+def _methods(table2: Sequence[Row], systems: Collection[str], runner: Runner) -> list[findings.Method]:
     """Those of the systems that are done on equal terms, at ×2."""
     return [
         (row.title, runner.path(row.trainings[0]) if row.trainings else row.system)
@@ -124,5 +122,5 @@ def _methods(
         and "2" in row.scales
         and len(row.trainings) <= 1
         and not row.control
-        and measured.fate(row).status == "done"
+        and runner.shows(row)
     ]

@@ -196,7 +196,7 @@ def budgets(rows: Sequence[Row], measured: Measured) -> str:
             body.append(
                 [
                     name, millions(one.parameters), millions(one.multiply_adds), f"{one.steps:,}", f"{one.samples:,}",
-                    f"{one.samples_at:,}", f"{one.minutes:.1f}", _course(one.first, one.last), losses,
+                    f"{one.samples_at:,}", f"{one.minutes:.1f}", _course(one.course[0][1], one.course[-1][1]), losses,
                     f"{one.slope:.2f}" if one.slope else NONE, one.computed or NONE, one.weights_id[:12],
                 ]
             )  # fmt: skip

@@ -5,7 +5,6 @@ matplotlib is imported when something is drawn.
 
 from __future__ import annotations
 
-import csv
 import json
 from collections.abc import Sequence
 from pathlib import Path
@@ -68,9 +67,9 @@ def draw(
         made.append(
             (f"Distortion against perception, ×2, mean over sites{runner.setting.budget.mark}.", path)
         )
-    made += pictures(table2, measured, runner, folder)
-    made += scales(rows, measured, runner, folder)
-    made += changes(table2, measured, runner, folder)
+    made += pictures(table2, runner, folder)
+    made += scales(rows, runner, folder)
+    made += changes(table2, runner, folder)
     with atomic_path(folder / LIST, force=True) as temporary:
         text = json.dumps([[caption, path.name] for caption, path in made], indent=1)
         temporary.write_text(text + "\n", encoding="utf-8")
@@ -129,7 +128,7 @@ def plots(
     return made
 
 
-def scales(rows: Sequence[Row], measured: Measured, runner: Runner, folder: Path) -> list[Captioned]:
+def scales(rows: Sequence[Row], runner: Runner, folder: Path) -> list[Captioned]:
     """The paper's Figures 3 to 5: pelvis at every scale, and other sites by the network that has seen pelvis alone."""
     source, made = runner.setting.source, []
     for experiment, sites, name, told in (
@@ -144,7 +143,7 @@ def scales(rows: Sequence[Row], measured: Measured, runner: Runner, folder: Path
         row = next(
             (r for r in rows if r.experiment == experiment and r.system == "mesr" and not r.control), None
         )
-        if row is None or measured.fate(row).status != "done":
+        if row is None or not runner.shows(row):
             continue
         drawn = illustrate_scales(
             ["bicubic", runner.path(row.trainings[0])], runner.spec, folder, runner.setting.budget.scales,
@@ -157,11 +156,11 @@ def scales(rows: Sequence[Row], measured: Measured, runner: Runner, folder: Path
     return made
 
 
-def pictures(rows: Sequence[Row], measured: Measured, runner: Runner, folder: Path) -> list[Captioned]:
+def pictures(rows: Sequence[Row], runner: Runner, folder: Path) -> list[Captioned]:
     """Each site's middle slice shrunk and restored by several systems, with difference maps."""
     shown = [
         row for row in rows
-        if row.group == EQUAL and row.system in SHOWN and not row.control and measured.fate(row).status == "done" and "2" in row.scales
+        if row.group == EQUAL and row.system in SHOWN and not row.control and runner.shows(row) and "2" in row.scales
     ]  # fmt: skip
     made: list[Captioned] = []
     options = runner.options
@@ -177,14 +176,12 @@ def pictures(rows: Sequence[Row], measured: Measured, runner: Runner, folder: Pa
     return made
 
 
-def changes(rows: Sequence[Row], measured: Measured, runner: Runner, folder: Path) -> list[Captioned]:
+def changes(rows: Sequence[Row], runner: Runner, folder: Path) -> list[Captioned]:
     """What the adversarial and perceptual terms made of MESR's answer, on each site's middle slice.
 
     Against the control that went on for as many steps on L1 alone, where it was trained, else against the start.
     """
-    done = [
-        row for row in rows if row.group == EQUAL and row.trainings and measured.fate(row).status == "done"
-    ]
+    done = [row for row in rows if row.group == EQUAL and row.trainings and runner.shows(row)]
     after = next((row for row in done if row.system == "mesr-compound" and not row.control), None)
     if after is None:
         return []
@@ -279,16 +276,12 @@ def _curves(rows: Sequence[Row], runner: Runner, path: Path) -> None:
     figure, axes = _figure()
     for row in rows:
         one = row.trainings[0]
-        log = runner.folder(one) / "log.csv"
-        seen: dict[int, list[float]] = {}
-        if log.is_file():
-            with log.open(newline="", encoding="utf-8") as file:
-                for line in csv.DictReader(file):
-                    if line["quantity"].startswith("psnr "):
-                        seen.setdefault(int(line["step"]), []).append(float(line["value"]))
+        trained = runner.state.trained(one)
+        if trained is None:
+            continue
         before = one.after.samples if one.after else 0
-        places = [before + step * one.config.sampling.batch for step in seen]
-        axes.plot(places, [sum(v) / len(v) for v in seen.values()], marker=".", label=row.title)
+        places = [before + step * one.config.sampling.batch for step, _ in trained.course]
+        axes.plot(places, [psnr for _, psnr in trained.course], marker=".", label=row.title)
     axes.set_xlabel("samples seen, all scales")
     axes.set_ylabel("PSNR on slices to validate on, dB")
     axes.legend(fontsize=6, ncols=2)

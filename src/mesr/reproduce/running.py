@@ -31,7 +31,7 @@ from ..train import train
 from .rows import Row
 from .simulated import simulate_set
 from .sources import at_sites, limited
-from .state import Fate, State, Trained, digest
+from .state import Fate, State, Trained, digest, fingerprint
 from .trainings import Setting, Training, network_cost, settings
 
 SETTINGS = "settings.sha256"
@@ -80,7 +80,7 @@ class Runner:
         fates = {row.id: self.state.fate(row) for row in rows}
         self.state.save()
         due = [row for row in rows if fates[row.id].status not in ("done", "absent")]
-        for number, row in enumerate(sorted(due, key=expense), 1):
+        for number, row in enumerate(sorted(due, key=lambda row: expense(*row.trainings)), 1):
             self.telling.line(f"[{number} of {len(due)}] {row.id}")
             self._settle(row, fates[row.id])
             self.state.save()
@@ -145,14 +145,37 @@ class Runner:
         """Of a training's weights."""
         return self.folder(training) / f"{training.name}.safetensors"
 
+    def shows(self, row: Row) -> bool:
+        """Whether a row is done and its network at hand: a folder of results alone has none to draw with."""
+        held = self.state.rows.get(row.id)
+        done = held is not None and held.status == "done" and held.fingerprint == fingerprint(row)
+        return done and all(map(self.has, row.trainings))
+
+    def has(self, one: Training) -> bool:
+        """Whether a training has ended, with these very settings, and its weights are at hand."""
+        return self.state.trained(one) is not None and self.path(one).is_file()
+
+    def adopt(self, one: Training, files: Mapping[str, bytes], computed: str) -> None:
+        """Make a training's own what another machine made of its settings.
+
+        Args:
+            files: contents of its folder, by name: the weights and log.csv.
+            computed: in what arithmetic and where.
+        """
+        self._claim(one)
+        for name, content in files.items():
+            (self.folder(one) / name).write_bytes(content)
+        self.state.trainings[one.name] = self._account(one, computed)
+        self.state.save()
+
     def _trained(self, one: Training) -> Path:
         """Train, or go on, or find it done."""
         path = self.path(one)
-        if self.state.trained(one) is not None and path.is_file():
+        if self.has(one):
             return path
         config = replace(
             one.config,
-            set=str(self._set(one)),
+            set=str(self.training_set(one)),
             out=str(self.folder(one)),
             start=str(self.path(one.after)) if one.after else None,
             device=self.options.device,
@@ -161,7 +184,7 @@ class Runner:
         )
         self._claim(one)
         train(config, self.telling.step or _silent)
-        self.state.trainings[one.name] = self._account(one)
+        self.state.trainings[one.name] = self._account(one, self._computed())
         self.state.save()
         return path
 
@@ -180,11 +203,10 @@ class Runner:
         folder.mkdir(parents=True, exist_ok=True)
         mark.write_text(f"{own}\n", encoding="utf-8")
 
-    def _account(self, one: Training) -> Trained:
+    def _account(self, one: Training, computed: str) -> Trained:
         _, card = weights.load(self.path(one))
         counted = network_cost(one)
         known = self.state.trained(one.after) if one.after else None
-        first, last = progress(self.folder(one) / "log.csv")
         return Trained(
             fingerprint=digest(settings(one)),
             weights_id=card.weights_id,
@@ -194,11 +216,10 @@ class Runner:
             samples=one.samples,
             samples_at=samples_at(one),
             minutes=card.about["training"]["minutes"] + (known.minutes if known else 0.0),
-            first=first,
-            last=last,
+            course=progress(self.folder(one) / "log.csv"),
             losses=dict(one.config.losses),
             slope=slope(self.folder(one) / "log.csv"),
-            computed=self._computed(),
+            computed=computed,
         )
 
     def _computed(self) -> str:
@@ -207,7 +228,7 @@ class Runner:
         place = torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
         return f"{'bfloat16' if use_bf16(self.options.precision, device) else 'float32'}, {place}"
 
-    def _set(self, one: Training) -> Path:
+    def training_set(self, one: Training) -> Path:
         """The prepared set a training learns from; made where it is missing."""
         prepared = self.out / "set"
         source = self.setting.source
@@ -233,14 +254,15 @@ class Runner:
         return path
 
 
-def expense(row: Row) -> float:
-    """Multiply-adds of training a row, forward: what cheap-first goes by."""
-    return sum(
-        network_cost(step).pixel
-        * (step.config.sampling.patch**2 * step.config.sampling.batch * step.config.steps)
-        for training in row.trainings
-        for step in training.chain()
-    )
+def expense(*trainings: Training) -> float:
+    """Multiply-adds of trainings and those they start from, forward: what cheap-first goes by."""
+    return sum(effort(step) for one in trainings for step in one.chain())
+
+
+def effort(one: Training) -> float:
+    """Multiply-adds of a training by itself, forward."""
+    sampling = one.config.sampling
+    return network_cost(one).pixel * sampling.patch**2 * sampling.batch * one.config.steps
 
 
 def samples_at(one: Training) -> int:
@@ -252,8 +274,8 @@ def samples_at(one: Training) -> int:
     return before + one.config.steps * one.config.sampling.batch // len(scales)
 
 
-def progress(log: Path) -> tuple[float, float]:
-    """PSNR at the first validation and at the last, dB, mean over sites and scales, from a run's log.csv.
+def progress(log: Path) -> list[tuple[int, float]]:
+    """Step and PSNR of each validation, dB, mean over sites and scales, from a run's log.csv.
 
     Raises:
         InputError: the log holds no validation.
@@ -265,8 +287,7 @@ def progress(log: Path) -> tuple[float, float]:
                 found.setdefault(int(line["step"]), []).append(float(line["value"]))
     if not found:
         raise InputError("no-validation", "The training's log holds no validation.", path=log)
-    means: Mapping[int, float] = {step: sum(values) / len(values) for step, values in found.items()}
-    return means[min(means)], means[max(means)]
+    return [(step, sum(values) / len(values)) for step, values in sorted(found.items())]
 
 
 def slope(log: Path) -> float:

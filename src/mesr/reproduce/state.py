@@ -14,7 +14,7 @@ from ..files import atomic_path
 from .rows import Row
 from .trainings import Training, settings
 
-FORMAT = 1
+FORMAT = 2
 
 Status = Literal["planned", "done", "failed", "absent"]
 
@@ -30,7 +30,8 @@ class Trained:
         steps, samples: of this training and those it started from; patches.
         samples_at: patches at ×2, or at its own scale.
         minutes: wall clock, likewise.
-        first, last: dB on the slices to validate on, mean over sites, at the first validation and at the end.
+        course: at each validation the step of this training and the PSNR on the slices to validate on, dB, mean over
+            sites.
         losses: weight of each term.
         slope: mean norm of the critic's gradient over the last half of the steps it learnt in; 0 without a critic.
         computed: in what arithmetic and where.
@@ -44,8 +45,7 @@ class Trained:
     samples: int
     samples_at: int
     minutes: float
-    first: float
-    last: float
+    course: list[tuple[int, float]]
     losses: dict[str, float] = field(default_factory=dict)
     slope: float = 0.0
     computed: str = ""
@@ -91,7 +91,7 @@ class State:
             if held["format"] != FORMAT:
                 raise ValueError
             self.rows = {key: Fate(**value) for key, value in held["rows"].items()}
-            self.trainings = {key: Trained(**value) for key, value in held["trainings"].items()}
+            self.trainings = {key: _trained(value) for key, value in held["trainings"].items()}
         except (OSError, ValueError, TypeError, KeyError):
             raise InputError(
                 "plan-format", "The plan in the output folder is not of this version.",
@@ -132,6 +132,10 @@ class State:
         """Of a training with these very settings; None where there is none."""
         held = self.trainings.get(one.name)
         return held if held is not None and held.fingerprint == digest(settings(one)) else None
+
+
+def _trained(held: dict[str, Any]) -> Trained:
+    return Trained(**{**held, "course": [(int(step), float(psnr)) for step, psnr in held["course"]]})
 
 
 def fingerprint(row: Row) -> str:
