@@ -44,6 +44,8 @@ SETS = ("set", "set-cbct")
 VGG = "vgg.safetensors"
 JOBS = "jobs.json"
 GIVEN = "given.txt"
+SLOW = 10
+"""Times as dear as their multiply-adds say: steps with VGG or a critic, which work at the resolution of the result."""
 MIB = 1 << 20
 
 
@@ -137,10 +139,11 @@ def jobs(of: Runner, only: Sequence[str] = ()) -> list[Job]:
             one.config, set=SETS[bool(one.simulated)], out=f"runs/{name}", precision="float32", checkpoint_minutes=1.0,
             start=f"runs/{after}/{after}.safetensors" if after else None,
         )  # fmt: skip
+        slow = SLOW if {"perceptual", "adversarial"} & {*config.losses} else 1
         values = asdict(config)
         if "perceptual" in config.losses:
             values["perceptual"]["vgg"] = VGG
-        found.append(Job(name, after, effort(one), values))
+        found.append(Job(name, after, slow * effort(one), values))
     return found
 
 
