@@ -116,7 +116,7 @@ class Adversary:
             raise UsageError("loss", f"The critic needs at least one step at a time, found {config.steps}.")
         self.critic, self.config, self.seed = critic.train().requires_grad_(False), config, seed
         betas = (0.0, 0.9) if config.loss == "wasserstein" else (0.9, 0.999)
-        self.optimiser = torch.optim.Adam(critic.parameters(), config.rate, betas=betas)
+        self.optimiser = torch.optim.Adam(critic.parameters(), config.rate, betas=betas, fused=True)
 
     def term(self, sr: Tensor, hr: Tensor) -> Tensor:
         """What the generator goes down, −E[D(sr)] or the cross-entropy of `sr` being called real; from (N, 1, H, W)."""
