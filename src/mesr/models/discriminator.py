@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from .convolution import convolution
+from .convolution import channels_last, convolution
 
 SLOPE = 0.2
 """Of the leaky ReLUs."""
@@ -43,6 +43,7 @@ class Discriminator(nn.Module):
         self.dense = nn.Sequential(
             nn.Flatten(), nn.Linear(inputs * cells * cells, dense), nn.LeakyReLU(SLOPE), nn.Linear(dense, 1)
         )
+        channels_last(self)
 
     def forward(self, image: Tensor) -> Tensor:
         """(N, 1, H, W) in the network's range → (N,) scores."""
