@@ -16,7 +16,7 @@ from volumes import head, scan_of
 import mesr
 from mesr.errors import UsageError, WeightsError
 from mesr.models import weights
-from mesr.upscaling import chosen, wording
+from mesr.upscaling import PREFERRED, chosen, wording
 
 PUBLIC = """
     ArraySlices Card Derivation Geometry GeometryInput Grid InputError MesrError MissingExtra Note OutputError
@@ -112,6 +112,13 @@ def test_auto_takes_weights_that_know_mr_else_the_sinc_and_says_so(shipped: Path
     assert (name, [note.code for note in notes]) == ("sinc", ["no-mr-weights"])
     tiny_weights(shipped / "mesr-lite-1.safetensors", "mesr-lite-1", modalities=["CT", "MR"])
     assert chosen(scan_of(head(), modality="MR")) == ("mesr-lite-1", ())
+
+
+@pytest.mark.parametrize("name", weights.shipped())
+def test_shipped_weights_whose_texture_may_be_invented_say_so_and_are_never_taken_unasked(name: str) -> None:
+    _, card = weights.load(name)
+    assert card.perceptual == ("perceptual" in name)
+    assert not (card.perceptual and name in PREFERRED)
 
 
 def test_auto_without_shipped_weights_is_a_plain_error(shipped: Path) -> None:

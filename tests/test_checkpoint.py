@@ -9,6 +9,8 @@ import pytest
 import torch
 
 from mesr.checkpoint import Run, grow
+from mesr.checkpoint import _go_on as go_on
+from mesr.checkpoint import _steps_so_far as steps_so_far
 from mesr.errors import WeightsError
 from mesr.grid import Axis, Grid
 from mesr.models import build
@@ -44,6 +46,21 @@ def test_counts_are_copied_and_statistics_averaged(tmp_path: Path) -> None:
     assert not torch.equal(run.average[MEAN], held[MEAN])
     with run.averaged():
         assert torch.equal(run.model.state_dict()[MEAN], run.average[MEAN])
+
+
+def test_a_fused_adam_goes_on_counting_its_steps_on_its_device() -> None:
+    layer = torch.nn.Linear(2, 2)
+    layer(torch.ones(1, 2)).sum().backward()
+    for fused in (True, False):
+        adam = torch.optim.Adam(layer.parameters(), fused=fused)
+        adam.step()
+        saved = steps_so_far("o.", adam, layer)
+        elsewhere = torch.nn.Linear(2, 2, device="meta")
+        again = torch.optim.Adam(elsewhere.parameters(), fused=fused)
+        go_on(saved, "o.", again, elsewhere)
+        state = again.state[elsewhere.weight]
+        assert state["step"].device.type == ("meta" if fused else "cpu")
+        assert state["exp_avg"].device.type == "meta"
 
 
 def test_a_resumed_run_has_its_counts(tmp_path: Path) -> None:

@@ -237,6 +237,26 @@ def test_the_vgg_is_frozen_in_fact_and_the_gradient_reaches_the_image() -> None:
     assert all(torch.equal(value, before[key]) for key, value in network.state_dict().items())
 
 
+def test_every_form_of_its_convolutions_gives_vgg_s_maps_and_gradient(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Winograd's on large maps, wherever it is to be had, and PyTorch's on small ones."""
+    monkeypatch.setattr(vgg, "WIDTHS", (16, 16, 32, 32, 32))
+    torch.manual_seed(0)
+    network = Vgg(ARCHITECTURES["vgg16"])
+    image = torch.rand(2, 1, 32, 32, requires_grad=True)
+    plain, expected = (image - network.mean) / network.std, []
+    for layer in network.features:
+        if isinstance(layer, nn.MaxPool2d):
+            expected.append(plain)
+        plain = layer(plain)
+    found = network(image)
+    for one, other in zip(found, expected, strict=True):
+        torch.testing.assert_close(one, other, atol=1e-4 * float(other.detach().abs().max()), rtol=0)
+    gradients = [torch.autograd.grad(sum(m.mean() for m in maps), image)[0] for maps in (found, expected)]  # type: ignore[arg-type]
+    torch.testing.assert_close(*gradients, atol=1e-4 * float(gradients[1].abs().max()), rtol=0)
+
+
 @pytest.mark.parametrize("depths", [[], [0], [6], [2, 1], [1, 1]])
 def test_depths_a_vgg_does_not_have_are_refused(depths: list[int]) -> None:
     with pytest.raises(UsageError, match="depths 1 to 5"):

@@ -258,12 +258,14 @@ def _steps_so_far(prefix: str, optimiser: torch.optim.Optimizer, module: nn.Modu
 def _go_on(
     tensors: Mapping[str, Tensor], prefix: str, optimiser: torch.optim.Optimizer, module: nn.Module
 ) -> None:
-    """Give an optimiser back what `_steps_so_far` wrote."""
+    """Give an optimiser back what `_steps_so_far` wrote; a fused one counts its steps on the device."""
+    fused = {id(p) for group in optimiser.param_groups if group.get("fused") for p in group["params"]}
     for name, parameter in module.named_parameters():
         state = _under(tensors, f"{prefix}{name}.")
+        counting = parameter.device if id(parameter) in fused else torch.device("cpu")
         if state:
             optimiser.state[parameter] = {
-                k: v if k == "step" else _like(parameter, v) for k, v in state.items()
+                k: v.to(counting) if k == "step" else _like(parameter, v) for k, v in state.items()
             }
 
 

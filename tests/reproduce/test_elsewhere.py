@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from small_source import BRIEF, small_source
 
+from mesr.losses import vgg
 from mesr.reproduce import chosen
 from mesr.reproduce.running import Runner, Telling
 from mesr.reproduce.trainings import Setting
@@ -35,19 +36,34 @@ def test_an_image_comes_back_exactly(elsewhere: ModuleType, shape: tuple[int, in
     assert np.array_equal(elsewhere.restored(elsewhere.squeezed(image)), image)
 
 
-def test_parts_are_joined_only_when_all_are_there(elsewhere: ModuleType, tmp_path: Path) -> None:
-    parts = elsewhere.split(bytes(range(100)), tmp_path, 9)
+def test_parts_are_joined_only_when_all_are_there_and_whole(elsewhere: ModuleType, tmp_path: Path) -> None:
+    content = bytes(range(100))
+    parts = elsewhere.split(content, tmp_path / "parts", 9)
     assert len(parts) == 12
-    assert elsewhere.joined(tmp_path) == bytes(range(100))
+    assert elsewhere.joined(tmp_path / "parts")[1] == content
+    with pytest.raises(SystemExit, match="not empty"):
+        elsewhere.split(content, tmp_path / "parts", 9)
+    held = parts[4].read_bytes()
+    parts[4].write_bytes(held[:-1])
+    with pytest.raises(SystemExit, match="damaged"):
+        elsewhere.joined(tmp_path / "parts")
     parts[4].unlink()
-    assert elsewhere.joined(tmp_path) is None
+    assert elsewhere.joined(tmp_path / "parts") is None
+    (other,) = elsewhere.split(b"other", tmp_path / "other", 9)
+    other.rename(tmp_path / "parts" / other.name)
+    with pytest.raises(SystemExit, match="several archives"):
+        elsewhere.joined(tmp_path / "parts")
+
+
+@pytest.fixture
+def here(tmp_path: Path) -> Runner:
+    setting = Setting(BRIEF, small_source(tmp_path / "scans"), "vgg16")
+    return Runner(setting, tmp_path / "out", device="cpu", threads=1, telling=Telling(lambda _: None))
 
 
 def test_trainings_of_another_machine_are_adopted_and_measured(
-    elsewhere: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    elsewhere: ModuleType, here: Runner, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    setting = Setting(BRIEF, small_source(tmp_path / "scans"), "vgg19")
-    here = Runner(setting, tmp_path / "out", device="cpu", threads=1, telling=Telling(lambda _: None))
     todo = elsewhere.jobs(here, ["smoke-mesr-l1-more"])
     assert [job.name for job in todo] == ["smoke-mesr", "smoke-mesr-l1-more"]
     elsewhere.pack(here, todo, tmp_path / "parts", 20_000)
@@ -59,11 +75,14 @@ def test_trainings_of_another_machine_are_adopted_and_measured(
     parts[0].rename(seen / parts[0].name)
     assert not elsewhere.receive(seen, work)
     assert elsewhere.receive(tmp_path / "parts", work)
-    monkeypatch.chdir(SCRIPT.parents[1])
-    elsewhere.train(work, at_once=2)
+    assert elsewhere.train(work, at_once=2, device="cpu")
     elsewhere.collect(work, tmp_path / "first", 1 << 20, most=1)
     elsewhere.collect(work, tmp_path / "second", 1 << 20, most=1 << 20)
+    elsewhere.collect(work, tmp_path / "none", 1 << 20, most=1 << 20)
+    assert not (tmp_path / "none").exists()
 
+    elsewhere.adopt(here, [tmp_path / "second"])  # What it starts from is not there yet.
+    assert not here.state.trainings
     elsewhere.adopt(here, [tmp_path / "first", tmp_path / "second"])
     rows = [
         row for row in chosen(["table2"], here, ["mesr"]) if row.title.startswith("MESR (L1), for as many")
@@ -71,7 +90,47 @@ def test_trainings_of_another_machine_are_adopted_and_measured(
     monkeypatch.setattr("mesr.reproduce.running.train", _never)
     (fate,) = here.run(rows).values()
     assert fate.status == "done", fate.sentence
-    assert "float32" in here.state.trainings["smoke-mesr"].computed
+    assert here.state.trainings["smoke-mesr"].computed == "float32, cpu"
+    assert here.state.trainings["smoke-mesr-l1-more"].steps == 2 * BRIEF.steps
+
+
+def test_what_was_trained_with_other_settings_is_left_out(
+    elsewhere: ModuleType, here: Runner, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (job,) = elsewhere.jobs(here, ["smoke-srcnn-x2"])
+    elsewhere.pack(here, [job._replace(digest="another")], tmp_path / "parts", 1 << 20)
+    assert elsewhere.receive(tmp_path / "parts", tmp_path / "work")
+    assert elsewhere.train(tmp_path / "work", at_once=1, device="cpu")
+    elsewhere.collect(tmp_path / "work", tmp_path / "back", 1 << 20, most=1 << 20)
+    elsewhere.adopt(here, [tmp_path / "back"])
+    assert "smoke-srcnn-x2 has other settings now" in capsys.readouterr().out
+    assert not here.state.trainings
+
+
+def test_a_training_that_fails_is_told_with_its_log(
+    elsewhere: ModuleType, here: Runner, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (job,) = elsewhere.jobs(here, ["smoke-srcnn-x2"])
+    job.config["set"] = "nowhere"
+    elsewhere.pack(here, [job], tmp_path / "parts", 1 << 20)
+    assert elsewhere.receive(tmp_path / "parts", tmp_path / "work")
+    assert not elsewhere.train(tmp_path / "work", at_once=1, device="cpu")
+    assert "FAILED, see " in capsys.readouterr().out
+    assert "no training set" in (tmp_path / "work" / "configs" / f"{job.name}.log").read_text()
+
+
+def test_the_perceptual_network_travels_where_torch_looks_for_it(
+    elsewhere: ModuleType, here: Runner, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "cache" / "hub" / "checkpoints").mkdir(parents=True)
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path / "cache"))
+    vgg.cached_vgg16().write_bytes(b"a network")
+    todo = elsewhere.jobs(here, ["smoke-mesr-compound"])
+    elsewhere.pack(here, todo, tmp_path / "parts", 1 << 20)
+    assert elsewhere.receive(tmp_path / "parts", tmp_path / "work")
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path / "work" / "torch"))
+    assert vgg.cached("vgg16").read_bytes() == b"a network"
+    assert todo[-1].config["perceptual"]["vgg"] == "vgg16"
 
 
 def _never(*_: object) -> None:

@@ -11,7 +11,7 @@ import pytest
 from small_source import BRIEF, small_source
 
 from mesr.errors import InputError
-from mesr.reproduce import chosen, publish, running
+from mesr.reproduce import chosen, findings, publish, running
 from mesr.reproduce.rows import Row, untrained
 from mesr.reproduce.running import Runner, Telling, progress
 from mesr.reproduce.state import State
@@ -206,23 +206,28 @@ def test_the_plots_are_drawn_beside_the_page_and_found_again(
     assert (tmp_path / "results" / "pelvis-scales.png").is_file()
 
 
-def test_results_without_networks_make_the_page_and_draw_what_needs_none(
+def test_results_without_networks_make_the_page_and_keep_what_needed_them(
     finished: tuple[Setting, Path], tmp_path: Path
 ) -> None:
     setting, out = finished
+    page = tmp_path / "results.md"
+    publish(["figures"], _runner(setting, out), page, drawing=True)
     alone = tmp_path / "alone"
     alone.mkdir()
-    for name in ("plan.json", "results.csv"):
+    for name in ("plan.json", "results.csv", "perception.csv", "seconds.csv"):
         shutil.copy(out / name, alone / name)
     runner = _runner(setting, alone)
-    rows = _rows(runner)
-    assert {fate.status for fate in runner.run(rows).values()} == {"done"}
+    assert {fate.status for fate in runner.run(_rows(runner)).values()} == {"done"}
     assert not (alone / "runs").exists()
-    publish(["table2", "figures"], runner, tmp_path / "results.md", drawing=True)
-    text = (tmp_path / "results.md").read_text(encoding="utf-8")
+    publish(["table2", "figures"], runner, page, drawing=True)
+    text = page.read_text(encoding="utf-8")
     assert "| MESR (L1)" in text
-    assert "](results/psnr-samples.png)" in text
-    assert not (tmp_path / "results" / "pelvis-scales.png").exists()
+    for picture in ("psnr-samples", "psnr-detail", "psnr-seconds", "pelvis-scales"):
+        assert f"](results/{picture}.png)" in text
+    for name in ("perception.csv", "seconds.csv"):
+        assert {one.method for one in findings.read(out / name)} == {
+            one.method for one in findings.read(alone / name)
+        }
 
 
 def test_figures_of_test_scans_are_looks_at_them(finished: tuple[Setting, Path], tmp_path: Path) -> None:

@@ -57,13 +57,14 @@ def reproduce(
 ) -> None:
     """Train and measure every system of the paper's tables, and write the results; the same command goes on."""
     from .. import reproduce as reproduction
+    from ..losses.vgg import at_hand
     from ..reproduce.budgets import BUDGETS
     from ..reproduce.running import Runner, Telling
     from ..reproduce.sources import source
     from ..reproduce.trainings import Setting
 
     _known(experiments or [], reproduction.EXPERIMENTS, "experiment")
-    setting = Setting(BUDGETS[budget], source(data), vgg or _vgg_at_hand())
+    setting = Setting(BUDGETS[budget], source(data), vgg or at_hand())
     if setting.source.warning:
         err.print(f"WARNING: {setting.source.warning}")
     wanted = [one for one in reproduction.EXPERIMENTS if not experiments or one in experiments]
@@ -114,14 +115,6 @@ def _known(names: Sequence[str], known: Sequence[str], kind: str) -> None:
             raise UsageError(
                 "not-in-plan", f"No {kind} is called {name[:40]!r}.", f"Known are: {', '.join(known)}."
             )
-
-
-def _vgg_at_hand() -> str:
-    """VGG19 unless VGG16 alone is in the cache."""
-    from ..losses.vgg import VGG19_URL, cache, cached_vgg16
-
-    there = (cache() / VGG19_URL.rpartition("/")[2]).is_file()
-    return "vgg16" if not there and cached_vgg16().is_file() else "vgg19"
 
 
 def _list(rows: list[Row], runner: Runner) -> None:

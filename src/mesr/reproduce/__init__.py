@@ -77,6 +77,8 @@ def chosen(experiments: Sequence[Experiment], runner: Runner, only: Sequence[str
 def publish(experiments: Sequence[Experiment], runner: Runner, page: Path, *, drawing: bool) -> None:
     """Write the page of everything the folder holds, whatever this call ran.
 
+    Where a row is done but its network is no more at hand, what was found and drawn of it before stays.
+
     Args:
         experiments: whose figures and native resolution are renewed where `drawing`.
     """
@@ -85,6 +87,7 @@ def publish(experiments: Sequence[Experiment], runner: Runner, page: Path, *, dr
     rows = [row for row in every if row.experiment in begun]
     measured = Measured(runner.out, runner.state)
     table2 = [row for row in every if row.experiment == "table2"]
+    gone = {row.title for row in table2 if measured.fate(row).status == "done" and not runner.shows(row)}
     notes, seen, timed = (runner.out / f"{name}.csv" for name in ("native", "perception", "seconds"))
     if drawing and {"native", "figures"} & set(experiments):
         _log_look(runner)
@@ -93,14 +96,16 @@ def publish(experiments: Sequence[Experiment], runner: Runner, page: Path, *, dr
         methods = _methods(table2, NATIVE, runner)
         methods += [(name, name) for name in weights.shipped() if not runner.setting.budget.tiny]
         found = as_is.findings(runner.setting.source, methods, runner.options, phantom=phantom)
-        findings.write(found, notes)
+        findings.write(found, notes, gone)
     if drawing and "figures" in experiments:
         methods = _methods(table2, figures.PERCEIVED, runner)
         patients = patients_sites(runner.setting)
-        findings.write(perception.findings(runner.spec, patients, methods, runner.options), seen)
+        findings.write(perception.findings(runner.spec, patients, methods, runner.options), seen, gone)
         methods = _methods(table2, {row.system for row in table2}, runner)
-        findings.write(timing.findings(methods, runner.options), timed)
-        figures.draw(every, measured, runner, page, findings.read(seen), findings.read(timed))
+        findings.write(timing.findings(methods, runner.options), timed, gone)
+        figures.draw(
+            every, measured, runner, page, findings.read(seen), findings.read(timed), keeping=bool(gone)
+        )
     document.write(
         page, runner.setting, rows, measured, findings.read(notes), findings.read(seen), figures.drawn(page)
     )

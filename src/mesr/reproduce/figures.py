@@ -49,6 +49,8 @@ def draw(
     page: Path,
     seen: Sequence[Finding] = (),
     timed: Sequence[Finding] = (),
+    *,
+    keeping: bool = False,
 ) -> None:
     """Draw every figure into a folder beside the page, with the list of their captions.
 
@@ -56,8 +58,10 @@ def draw(
         rows: of the whole plan.
         seen: of `perception`.
         timed: of `timing`.
+        keeping: whether earlier figures that are not drawn now stay.
     """
     folder = page.parent / page.stem
+    earlier = drawn(page) if keeping else []
     site = next(iter(runner.setting.source.pelvis), "")
     table2 = [row for row in rows if row.experiment == "table2"]
     made = plots(table2, measured, runner, folder, site, timed)
@@ -70,6 +74,8 @@ def draw(
     made += pictures(table2, runner, folder)
     made += scales(rows, runner, folder)
     made += changes(table2, runner, folder)
+    names = {path.name for _, path in made}
+    made += [(caption, path) for caption, path in earlier if path.name not in names]
     with atomic_path(folder / LIST, force=True) as temporary:
         text = json.dumps([[caption, path.name] for caption, path in made], indent=1)
         temporary.write_text(text + "\n", encoding="utf-8")

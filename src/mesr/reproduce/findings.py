@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
@@ -33,8 +33,13 @@ class Finding:
     sd: float = math.nan
 
 
-def write(found: Sequence[Finding], path: Path) -> None:
-    """As CSV, replacing what is there."""
+def write(found: Sequence[Finding], path: Path, keeping: Collection[str] = ()) -> None:
+    """As CSV, replacing what is there.
+
+    Args:
+        keeping: methods whose figures stay, since they cannot be found again.
+    """
+    found = [*found, *(one for one in read(path) if one.method in keeping)]
     with (
         atomic_path(path, force=True) as temporary,
         temporary.open("w", newline="", encoding="utf-8") as file,

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import csv
 import shutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -21,6 +21,7 @@ from .. import evaluate
 from ..device import Precision, resolve_device, use_bf16
 from ..errors import InputError, InternalError, MesrError, UsageError
 from ..evaluate import Reporter as SliceReporter
+from ..files import atomic_path
 from ..inference import Options
 from ..models import family, weights
 from ..models.weights import ENSEMBLE
@@ -36,6 +37,8 @@ from .trainings import Setting, Training, network_cost, settings
 
 SETTINGS = "settings.sha256"
 """In a training's folder: the digest of what it was begun with."""
+
+LOG = "log.csv"
 
 SIMULATED_SLICES = 12
 """A series at most, of the smallest budget: a scan takes seconds."""
@@ -155,16 +158,30 @@ class Runner:
         """Whether a training has ended, with these very settings, and its weights are at hand."""
         return self.state.trained(one) is not None and self.path(one).is_file()
 
-    def adopt(self, one: Training, files: Mapping[str, bytes], computed: str) -> None:
+    def adopt(self, one: Training, found: Path, computed: str) -> None:
         """Make a training's own what another machine made of its settings.
 
         Args:
-            files: contents of its folder, by name: the weights and log.csv.
+            found: a folder with its weights and log.csv.
             computed: in what arithmetic and where.
+
+        Raises:
+            InputError: code `not-adopted`, it started from other weights than those here; or its log holds no
+                validation.
+            WeightsError: its weights cannot be read.
         """
+        _, card = weights.load(found / self.path(one).name)
+        start = card.about["training"]["start"] or {}
+        known = self.state.trained(one.after) if one.after else None
+        if one.after is not None and (known is None or start.get("weights_id") != known.weights_id):
+            raise InputError(
+                "not-adopted", f"It started from other weights than those of {one.after.name} here."
+            )
+        progress(found / LOG)
         self._claim(one)
-        for name, content in files.items():
-            (self.folder(one) / name).write_bytes(content)
+        for name in (LOG, self.path(one).name):
+            with atomic_path(self.folder(one) / name, force=True) as temporary:
+                shutil.copyfile(found / name, temporary)
         self.state.trainings[one.name] = self._account(one, computed)
         self.state.save()
 
@@ -216,9 +233,9 @@ class Runner:
             samples=one.samples,
             samples_at=samples_at(one),
             minutes=card.about["training"]["minutes"] + (known.minutes if known else 0.0),
-            course=progress(self.folder(one) / "log.csv"),
+            course=progress(self.folder(one) / LOG),
             losses=dict(one.config.losses),
-            slope=slope(self.folder(one) / "log.csv"),
+            slope=slope(self.folder(one) / LOG),
             computed=computed,
         )
 

@@ -31,7 +31,7 @@ class Trained:
         samples_at: patches at ×2, or at its own scale.
         minutes: wall clock, likewise.
         course: at each validation the step of this training and the PSNR on the slices to validate on, dB, mean over
-            sites.
+            sites and scales.
         losses: weight of each term.
         slope: mean norm of the critic's gradient over the last half of the steps it learnt in; 0 without a critic.
         computed: in what arithmetic and where.
