@@ -37,9 +37,10 @@ def write(found: Sequence[Finding], path: Path, keeping: Collection[str] = ()) -
     """As CSV, replacing what is there.
 
     Args:
-        keeping: methods whose figures stay, since they cannot be found again.
+        keeping: methods whose figures stay where none are found now, since they cannot be found again.
     """
-    found = [*found, *(one for one in read(path) if one.method in keeping)]
+    kept = {*keeping} - {one.method for one in found}
+    found = [*found, *(one for one in read(path) if one.method in kept)]
     with (
         atomic_path(path, force=True) as temporary,
         temporary.open("w", newline="", encoding="utf-8") as file,

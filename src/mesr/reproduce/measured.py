@@ -14,7 +14,7 @@ from ..results import Row as Result
 from ..results import read_results
 from ..tables import Difference, Mean, paired, summary
 from .rows import Row
-from .state import Fate, State, Trained, fingerprint
+from .state import Fate, State, Trained
 from .trainings import network_cost
 
 NONE = "–"
@@ -35,9 +35,8 @@ class Measured:
         self.results: list[Result] = read_results(path) if path.exists() else []
 
     def fate(self, row: Row) -> Fate:
-        """What became of this very row; "planned" where nothing did, or where another row had its id."""
-        held = self.state.rows.get(row.id, Fate())
-        return held if held.fingerprint == fingerprint(row) else Fate()
+        """What became of this very row (`State.known`)."""
+        return self.state.known(row)
 
     def of(self, row: Row, scale: str = "", site: str = "") -> list[Result]:
         """A finished row's measurements, all or those at a scale or site; of its own sites only."""

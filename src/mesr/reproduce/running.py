@@ -32,7 +32,7 @@ from ..train import train
 from .rows import Row
 from .simulated import simulate_set
 from .sources import at_sites, limited
-from .state import Fate, State, Trained, digest, fingerprint
+from .state import Fate, State, Trained, digest
 from .trainings import Setting, Training, network_cost, settings
 
 SETTINGS = "settings.sha256"
@@ -150,9 +150,7 @@ class Runner:
 
     def shows(self, row: Row) -> bool:
         """Whether a row is done and its network at hand: a folder of results alone has none to draw with."""
-        held = self.state.rows.get(row.id)
-        done = held is not None and held.status == "done" and held.fingerprint == fingerprint(row)
-        return done and all(map(self.has, row.trainings))
+        return self.state.known(row).status == "done" and all(map(self.has, row.trainings))
 
     def has(self, one: Training) -> bool:
         """Whether a training has ended, with these very settings, and its weights are at hand."""

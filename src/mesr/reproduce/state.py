@@ -128,6 +128,11 @@ class State:
         self.rows[row.id] = held
         return held
 
+    def known(self, row: Row) -> Fate:
+        """What became of this very row; "planned" where nothing did, or where another row had its id."""
+        held = self.rows.get(row.id, Fate())
+        return held if held.fingerprint == fingerprint(row) else Fate()
+
     def trained(self, one: Training) -> Trained | None:
         """Of a training with these very settings; None where there is none."""
         held = self.trainings.get(one.name)
