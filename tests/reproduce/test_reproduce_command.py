@@ -78,7 +78,7 @@ def _run(*arguments: object, **environment: str) -> Result:
 def _listed(told: Result) -> dict[str, list[str]]:
     """The words of each row of a list, by its id."""
     lines = [line.split() for line in told.stdout.splitlines()]
-    return {words[0]: words for words in lines if words and words[0].startswith("table2/")}
+    return {words[-1]: words for words in lines if words[-1].startswith("table2/")}
 
 
 def _nothing_again(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -145,7 +145,7 @@ def test_a_list_tells_what_would_run_and_runs_nothing(
     _nothing_again(monkeypatch)
     told = _run(*ROWS, "--list", "--data", scans, "-o", tmp_path / "out", "--device", "cpu")
     assert told.exit_code == 0, told.output
-    assert "4 rows; training alone more than" in told.stdout
+    assert "4 rows; training about" in told.stdout
     lines = _listed(told)
     assert len(lines) == 4
     assert all("planned" in words for words in lines.values())
@@ -244,5 +244,5 @@ def test_a_stop_is_told_and_the_same_command_goes_on(
     assert f"Stopped; what is done is in {out / 'results.md'}." in asked.stdout
     assert "| bicubic" in (out / "results.md").read_text(encoding="utf-8")
     assert (
-        _run("table2", "--only", "bicubic", "--list", "--data", scans, "-o", out).stdout.count(" done ") == 2
+        _run("table2", "--only", "bicubic", "--list", "--data", scans, "-o", out).stdout.count("done ") == 2
     )

@@ -118,24 +118,24 @@ def _known(names: Sequence[str], known: Sequence[str], kind: str) -> None:
 
 
 def _list(rows: list[Row], runner: Runner) -> None:
-    """What would run: a line a row, and the sum."""
-    from rich.table import Column, Table
-
+    """What would run: a line a row, its name last and whole however narrow the terminal, and the sum."""
     from ..reproduce.estimate import estimates
     from ..reproduce.measured import NONE, millions
 
-    table = Table(Column("row", overflow="fold"), Column("system", overflow="fold"), box=None)
-    for title in ("state", "parameters", "mult-adds a pixel", "steps", "minutes"):
-        table.add_column(title)
+    out.print(
+        f"{'state':<16}{'parameters':>11}{'mult-adds a pixel':>19}{'steps':>7}{'minutes':>9}  {'system':<12} row"
+    )
     total = 0.0
     for one in estimates(rows, runner.state, runner.options.device):
         minutes = NONE if one.minutes is None else f"{'>' * one.least}{one.minutes:.1f}"
-        cost = (millions(one.cost.parameters), millions(one.cost.pixel)) if one.cost else (NONE, NONE)
-        table.add_row(
-            one.row.id, one.row.system, one.row.absent or one.status, *cost, f"{one.steps:,}", minutes
+        parameters, pixel = (
+            (millions(one.cost.parameters), millions(one.cost.pixel)) if one.cost else (NONE, NONE)
+        )
+        out.print(
+            f"{one.row.absent or one.status:<16}{parameters:>11}{pixel:>19}{one.steps:>7,}{minutes:>9}  "
+            f"{one.row.system:<12} {one.row.id}"
         )
         total += one.minutes or 0.0
-    out.print(table)
     out.print(
-        f"{len(rows)} rows; training alone more than {total:.0f} minutes on this machine, as it is now."
+        f"{len(rows)} rows; training about {total:.0f} minutes on this machine as it is now, measuring not counted."
     )

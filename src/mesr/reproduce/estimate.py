@@ -20,7 +20,8 @@ from .trainings import Training, network_cost
 
 STEPS = 2
 WHOLE = 5e8
-"""Multiply-adds of a batch up to which a whole one is timed; of a larger one a single patch, times their number."""
+"""Multiply-adds of a batch up to which a whole one is timed; of a larger one, a patch and what `MORE` cost beyond it."""
+MORE = 2
 
 
 class Estimate(NamedTuple):
@@ -78,8 +79,11 @@ def _step_seconds(one: Training, timed: dict[str, float], device: str) -> float:
     key = json.dumps([one.spec, sampling.patch, sampling.batch, sampling.scales], sort_keys=True)
     if key not in timed:
         pixels = sampling.patch**2 * sampling.batch
-        batch = sampling.batch if network_cost(one).pixel * pixels <= WHOLE else 1
-        timed[key] = _time(one, batch, device) * sampling.batch / batch
+        if network_cost(one).pixel * pixels <= WHOLE:
+            timed[key] = _time(one, sampling.batch, device)
+        else:
+            first, some = _time(one, 1, device), _time(one, 1 + MORE, device)
+            timed[key] = first + max(some - first, 0.0) / MORE * (sampling.batch - 1)
     return timed[key]
 
 
