@@ -53,6 +53,23 @@ def test_a_name_stands_for_one_training(setting: Setting, name: str) -> None:
                 assert one.name.startswith(f"{name}-")
 
 
+def test_a_network_of_whole_scales_answers_a_fractional_one_by_the_next(setting: Setting) -> None:
+    rows = {row.system: row for row in _table2(setting, EQUAL) if row.family}
+    assert rows.keys() == {
+        name for name, one in SYSTEMS.items() if one.kind == "fixed" and one.equal is not None
+    }
+    assert rows["rdn"].scales == ("1.5",)
+    family = rows["edsr-16x64"]
+    answering = {scale: family.training_at(scale) for scale in family.scales}
+    assert {scale: one.name[-2:] for scale, one in answering.items() if one} == {
+        "1.5": "x2", "2": "x2", "2.5": "x3", "3": "x3", "3.5": "x4", "4": "x4",
+    }  # fmt: skip
+    cost = Measured(Path(), State(Path("none"), "cpu", "scans")).cost(family)
+    assert cost is not None
+    assert cost.pixel == network_cost(family.trainings[0]).pixel
+    assert cost.parameters == sum(network_cost(one).parameters for one in family.trainings)
+
+
 def test_on_equal_terms_only_network_and_scales_differ(setting: Setting) -> None:
     seen = set()
     for row in (row for row in _table2(setting, EQUAL) if not row.control):

@@ -7,6 +7,7 @@ Weights are read from a file whose origin is known: a pickle only by its sha256 
 from __future__ import annotations
 
 import hashlib
+import logging
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,6 +17,8 @@ from torch import Tensor, nn
 
 from ..errors import UsageError, WeightsError
 from ..kernels.convolution import conv3x3
+
+_log = logging.getLogger(__name__)
 
 NAMED = ("vgg19", "vgg16")
 VGG19_URL = "https://download.pytorch.org/models/vgg19-dcbb9e9d.pth"
@@ -184,6 +187,7 @@ def _vgg16() -> Path:
 def _vgg19() -> Path:
     path = cache() / _VGG19_FILE
     if not path.is_file():
+        _log.warning("Fetching VGG19's weights (575 MB) once from %s.", VGG19_URL)
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             torch.hub.download_url_to_file(VGG19_URL, str(path), VGG19_SHA256, progress=False)

@@ -125,7 +125,7 @@ def _methods(table2: Sequence[Row], systems: Collection[str], runner: Runner) ->
         if row.group == EQUAL
         and row.system in systems
         and "2" in row.scales
-        and len(row.trainings) <= 1
+        and not row.family
         and not row.control
         and runner.shows(row)
     ]

@@ -47,8 +47,10 @@ def ablations(setting: Setting) -> list[Row]:
     """Every row; the first of each group is the base the others are compared with."""
 
     def row(group: str, title: str, *trainings: Training) -> Row:
-        system = SYSTEMS["mesr-lite"].name
-        return trained("ablations", group, title, system, *trainings, scales=setting.budget.scales)
+        system, scales = SYSTEMS["mesr-lite"].name, setting.budget.scales
+        return trained(
+            "ablations", group, title, system, *trainings, scales=scales, family=len(trainings) > 1
+        )
 
     base = training(SYSTEMS["mesr-lite"], "equal", setting)
     spec = base.config.model.args

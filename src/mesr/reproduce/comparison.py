@@ -9,7 +9,7 @@ from ..tables import markdown
 from .findings import Finding
 from .measured import MEASURES, NONE, Measured, interval, millions, population, spread
 from .paper import paper
-from .rows import Row
+from .rows import Experiment, Row
 from .systems import UNTRAINED
 from .table2 import leader_of
 
@@ -122,7 +122,7 @@ def robustness(rows: Sequence[Row], measured: Measured) -> str:
 
 
 def _robust_by_site(rows: Sequence[Row], measured: Measured) -> list[str]:
-    """The network's gain at each site, among them one scan under a sharp and a soft kernel."""
+    """The network's gain at each site; the lung's are of a soft and of a sharp kernel."""
     sites = measured.sites(rows)
     body = []
     for group in dict.fromkeys(row.group for row in rows):
@@ -213,9 +213,9 @@ def _course(first: float, last: float) -> str:
     return text if last > first else f"{text} **(worse)**"
 
 
-def unfinished(rows: Sequence[Row], measured: Measured) -> str:
-    """Rows that failed or were not reached."""
-    body = []
+def unfinished(rows: Sequence[Row], measured: Measured, absent: Sequence[Experiment] = ()) -> str:
+    """Experiments of which there is nothing, and rows that failed or were not reached."""
+    body = [[f"`{one}`, every row", "not run yet"] for one in absent]
     for row in rows:
         fate = measured.fate(row)
         if fate.status in ("failed", "planned"):

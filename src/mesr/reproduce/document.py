@@ -14,7 +14,7 @@ from . import comparison
 from .findings import Finding
 from .measured import Measured, population
 from .paper import paper
-from .plan import SCANNED, patients_sites
+from .plan import EXPERIMENTS, SCANNED, ct_sites
 from .rows import Experiment, Row
 from .table2 import table2
 from .trainings import COMPOUND, Setting
@@ -25,20 +25,23 @@ CAVEATS = """\
 * The paper prints RMSE under the logarithm of PSNR, Eq. (15); its values show that MSE is meant, and MSE is used here.
 * The paper's own NRMSE and PSNR agree with each other in Table 1 and in the row "Ours". In the other rows of its
   Tables 2 and 3 they do not.
-* Its parameter cells mix units; ours are counted in code, at the size that was trained.
+* Its parameter cells mix units: EDSR's 127.5 M and RDN's 17.2 M are three networks together, of ×2, ×3 and ×4, the one
+  of ×2 having 40.7 M and 5.6 M; MetaRDN's 5.8 M is one network. Ours are counted in code, at the size that was trained.
 * Its §3.1, §4.1 and §4.4 disagree about the low-resolution images, shrunk CT or CBCT: both are measured.
 * No patient's CBCT with the planning CT is public in this form; the CBCT here is simulated in its projections.
 * "Equal terms" are ours: same scans, patches, steps, optimiser, averaging, centred coordinates and bicubic skip for
-  every network. A network of one scale spends all its samples on it, one for six scales a sixth; the tables name both.
+  every network but SRCNN, which starts from the bicubic image and has none. A network of one scale spends all its samples on it, one for six scales a sixth; the tables name both.
 * On equal terms L1 stands for squared error, and the compound loss of §3.3 for the second stages of SRGAN, ESRGAN and
   MIASSR. As published each has its own losses and weights, but our perceptual term, whose maps are normalised; Adam at
-  its own rate (1e-4 for VDSR's SGD at 0.1), halved every fifth of the steps; and this budget's steps, far fewer.
+  its own rate (1e-4 for VDSR's SGD at 0.1), halved every fifth of the steps; and this budget's steps, far fewer: so few
+  that some end below bicubic interpolation, which says how long such a training takes and nothing about its end.
 * The rates on equal terms were found with `mesr` (docs/explanation/choices.md) and the others keep PyTorch's own
   beginning, where `mesr` begins each block near identity; the ablation "the body begins as PyTorch makes it" says what
   that is worth.
 * Each network was trained once. Intervals are over patients or slices and know nothing of that; the rows "another
   seed" show what it changes.
-* Only MESR averages over orientations, a self-ensemble that any network could have. `mesr-lite` is its network in one
+* Only MESR averages over orientations, a self-ensemble that any network could have, and it is trained through them: a
+  step shows it each of its samples four times over. `mesr-lite` is its network in one
   orientation, a quarter of the work, and says what that network is worth beside others of its size; the rows "mean of
   eight orientations" say what averaging gives to it and to its rivals, at eight times their work.
 * The networks learned from CT alone, and the gates of MESR's first convolution are made for HU: what the tables say of
@@ -101,7 +104,7 @@ def document(
     if "table2" in of:
         parts += [
             "## Table 2: systems at ×2",
-            table2(of["table2"], measured, headline, patients_sites(setting)),
+            table2(of["table2"], measured, headline, ct_sites(setting)),
         ]
     if "table3" in of:
         parts += ["## Table 3: other sites", comparison.table3(of["table3"], measured)]
@@ -116,7 +119,13 @@ def document(
     if figures:
         parts += ["## Figures", *(f"![{title}]({_beside(page, path)})\n\n{title}" for title, path in figures)]
     parts += ["## Budgets", comparison.budgets(rows, measured)]
-    missing = comparison.unfinished(rows, measured)
+    begun = {row.experiment for row in rows}
+    absent = [
+        one
+        for one in EXPERIMENTS
+        if one not in begun | ({"native"} if found else set()) | ({"figures"} if figures else set())
+    ]
+    missing = comparison.unfinished(rows, measured, absent)
     if missing:
         parts += ["## Missing", missing]
     return "\n\n".join(parts) + "\n"

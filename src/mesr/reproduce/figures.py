@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from ..files import atomic_path
 from ..gallery import illustrate, illustrate_scales
+from .ablations import LOSS
 from .findings import Finding
 from .measured import Measured
 from .perception import DETAIL, PSNR, invented
@@ -21,6 +22,7 @@ from .rows import Row
 from .running import Runner
 from .systems import SYSTEMS
 from .timing import SECONDS
+from .trainings import COMPOUND
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -73,7 +75,7 @@ def draw(
         )
     made += pictures(table2, runner, folder)
     made += scales(rows, runner, folder)
-    made += changes(table2, runner, folder)
+    made += changes(rows, runner, folder)
     names = {path.name for _, path in made}
     made += [(caption, path) for caption, path in earlier if path.name not in names]
     with atomic_path(folder / LIST, force=True) as temporary:
@@ -107,9 +109,7 @@ def plots(
         timed: of `timing`; without them nothing is drawn against time.
     """
     own = [row for row in rows if row.group == EQUAL and "2" in row.scales and measured.of(row, "2", site)]
-    own = [
-        row for row in own if len(row.trainings) <= 1 and not row.control
-    ]  # At ×2 a family is its first member.
+    own = [row for row in own if not row.family and not row.control]  # At ×2 a family is its first member.
     networks = [row for row in own if row.trainings]
     if not own:
         return []
@@ -183,38 +183,40 @@ def pictures(rows: Sequence[Row], runner: Runner, folder: Path) -> list[Captione
 
 
 def changes(rows: Sequence[Row], runner: Runner, folder: Path) -> list[Captioned]:
-    """What the adversarial and perceptual terms made of MESR's answer, on each site's middle slice.
+    """What the compound loss made of MESR's answer, and the adversarial term alone of mesr-lite's, on each site's middle slice.
 
-    Against the control that went on for as many steps on L1 alone, where it was trained, else against the start.
+    MESR's is held against the control that went on for as many steps on L1 alone, where it was trained, else against
+    the start; mesr-lite's against the one that went on for as many steps with the perceptual term and no critic.
     """
-    done = [row for row in rows if row.group == EQUAL and row.trainings and runner.shows(row)]
+    equal = [row for row in rows if row.experiment == "table2" and row.group == EQUAL and row.trainings]
+    done = [row for row in equal if runner.shows(row)]
+    losses = {
+        frozenset(row.trainings[0].config.losses): row
+        for row in rows
+        if row.group == LOSS and runner.shows(row)
+    }
+    pairs: list[tuple[str, str, Row | None, Row | None]] = []
     after = next((row for row in done if row.system == "mesr-compound" and not row.control), None)
-    if after is None:
-        return []
-    (own,) = after.trainings
-    alike = [
-        row
-        for row in done
-        if row.trainings[0].after == own.after and row.trainings[0].config.losses == {"l1": 1.0}
-    ]
-    before = next(iter(alike), None) or next((row for row in done if row.trainings[0] == own.after), None)
-    if before is None:
-        return []
-    drawn = invented(
-        runner.spec,
-        (before.title, runner.path(before.trainings[0])),
-        (after.title, runner.path(own)),
-        folder,
-        runner.options,
-    )
-    mark = runner.setting.budget.mark
-    return [
-        (
-            f"{site}, ×2: what the adversarial and perceptual terms changed, against {before.title}{mark}.",
-            path,
-        )
-        for site, path in drawn
-    ]
+    if after is not None:
+        start = after.trainings[0].after
+        alike = [
+            row
+            for row in done
+            if row.trainings[0].after == start and row.trainings[0].config.losses == {"l1": 1.0}
+        ]
+        before = next(iter([*alike, *(row for row in done if row.trainings[0] == start)]), None)
+        pairs.append(("the adversarial and perceptual terms", "invented", before, after))
+    two, three = losses.get(frozenset({"l1", "perceptual"})), losses.get(frozenset(COMPOUND))
+    pairs.append(("the adversarial term, in mesr-lite,", "invented-by-critic", two, three))
+    made: list[Captioned] = []
+    for of, name, before, after in pairs:
+        if before is None or after is None:
+            continue
+        plain, changed = ((row.title, runner.path(row.trainings[0])) for row in (before, after))
+        drawn = invented(runner.spec, plain, changed, folder, runner.options, of=of, name=name)
+        told = f"{of} changed, against {before.title}{runner.setting.budget.mark}"
+        made += [(f"{site}, ×2: what {told}.", path) for site, path in drawn]
+    return made
 
 
 def _tradeoff(rows: Sequence[Row], seen: Sequence[Finding], path: Path) -> None:

@@ -70,18 +70,19 @@ class Measured:
         found = [_anywhere(one, "row") for one in own] + [_anywhere(one, "base") for one in other]
         return next(iter(paired(found, "row", "base", measure).values()), None)
 
-    def trained(self, row: Row) -> list[Trained]:
-        """What its trainings turned out to be; nothing where they did not end."""
-        found = [self.state.trained(one) for one in row.trainings]
-        return [one for one in found if one is not None]
+    def answering(self, row: Row, scale: str) -> Trained | None:
+        """What the training turned out to be whose network answers a scale; None where it did not end."""
+        one = row.training_at(scale)
+        return self.state.trained(one) if one else None
 
     def cost(self, row: Row) -> Cost | None:
-        """Of the row's networks together, measured or not; the multiply-adds of the last."""
-        if not row.trainings:
+        """Of the row's networks together, measured or not; the multiply-adds of the one that answers ×2."""
+        answering = row.training_at("2")
+        if answering is None:
             return None
-        costs = [network_cost(one) for one in row.trainings]
         times = len(ORIENTATIONS) if row.averaged else 1
-        return Cost(sum(one.parameters for one in costs), times * costs[-1].pixel)
+        parameters = sum(network_cost(one).parameters for one in row.trainings)
+        return Cost(parameters, times * network_cost(answering).pixel)
 
 
 def spread(mean: Mean | None, digits: int) -> str:

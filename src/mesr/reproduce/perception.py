@@ -63,11 +63,16 @@ def invented(
     perceptual: Method,
     folder: Path,
     options: Options = Options(),  # noqa: B008
+    *,
+    of: str = "the adversarial and perceptual terms",
+    name: str = "invented",
 ) -> Iterator[tuple[str, Path]]:
-    """Draw, for the middle slice of every site, what fine-tuning with a critic changed; yields site and picture.
+    """Draw, for the middle slice of every site, what a loss changed; yields site and picture.
 
     Args:
-        plain, perceptual: the network before and after.
+        plain, perceptual: the network without and with it.
+        of: the loss, in words.
+        name: ends the pictures' names.
 
     Raises:
         InputError: a scan cannot be read.
@@ -77,11 +82,11 @@ def invented(
         before, after = (
             next(iter(restored([model], pair, one.window, options).values())) for model in models
         )
-        path = folder / f"{safe_name(one.site)}-invented.png"
+        path = folder / f"{safe_name(one.site)}-{name}.png"
         picture.comparison(
             one.window.inverse(pair.lr), {perceptual[0]: after}, before, path, one.window, one.volume.unit,
             against=plain[0],
-            title=f"{one.site}, ×{SCALE}: what the adversarial and perceptual terms changed. Research use only.",
+            title=f"{one.site}, ×{SCALE}: what {of} changed. Research use only.",
             force=True,
         )  # fmt: skip
         yield one.site, path

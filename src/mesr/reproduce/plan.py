@@ -159,19 +159,22 @@ def _of(system: System, terms: Terms, setting: Setting) -> list[Row]:
         own = training(system, terms, setting)
         return [trained("table2", group, title, system.name, own, scales=setting.budget.scales, **common)]
     members = [training(system, terms, setting, scale) for scale in system.scales]
-    if len(members) == 1:
-        return [trained("table2", group, title, system.name, members[0], **common)]
+    alone = len(members) == 1
     rows = [
-        trained("table2", group, f"{title}, ×{scale}", system.name, one, scales=(str(scale),), **common)
-        for scale, one in zip(system.scales, members, strict=True)
-    ]
-    return [
-        *rows,
         trained(
-            "table2", group, f"{title}, next integer then bicubic down", system.name, *members,
-            scales=setting.budget.scales, **common,
-        ),
+            "table2", group, title if alone else f"{title}, ×{scale}", system.name, one, scales=(str(scale),), **common
+        )
+        for scale, one in zip(system.scales, members, strict=True)
     ]  # fmt: skip
+    scales = tuple(s for s in setting.budget.scales if not alone or float(s) < system.scales[0])
+    if system.kind == "fixed" and scales and (terms == "equal" or not alone):
+        rows.append(
+            trained(
+                "table2", group, f"{title}, next integer then bicubic down", system.name, *members,
+                scales=scales, family=True, **common,
+            )
+        )  # fmt: skip
+    return rows
 
 
 def _longer(system: System, setting: Setting) -> Row:
@@ -201,14 +204,23 @@ def table3(setting: Setting) -> list[Row]:
     return rows
 
 
+def ct_sites(setting: Setting) -> tuple[str, ...]:
+    """The sites of CT that are measured."""
+    return _sites(setting, phantom=True)
+
+
 def patients_sites(setting: Setting) -> tuple[str, ...]:
     """The sites of patients' CT that are measured: what one mean may be taken over."""
+    return _sites(setting, phantom=False)
+
+
+def _sites(setting: Setting, *, phantom: bool) -> tuple[str, ...]:
     source = setting.source
     spec = source.val if setting.budget.split == "val" else source.test
     found = [
         site
         for scan in spec.scans
-        if scan.modality == "CT" and Path(spec.root, scan.path) != source.phantom
+        if scan.modality == "CT" and (phantom or Path(spec.root, scan.path) != source.phantom)
         for site in scan.sites
     ]
     return tuple(dict.fromkeys(found))

@@ -27,6 +27,7 @@ class Row:
         column: of the paper's Table 2 or 3.
         control: whether it is there to compare another row of the system with, and in no figure.
         averaged: whether the network is asked in eight orientations (`models.ensemble`).
+        family: whether networks of whole scales answer any scale, the next whole one then bicubic down (`models.family`).
         absent: why it is not trained here; empty where it is.
     """
 
@@ -43,6 +44,7 @@ class Row:
     column: str = ""
     control: bool = False
     averaged: bool = False
+    family: bool = False
     absent: str = ""
 
     @property
@@ -50,8 +52,15 @@ class Row:
         """What results.csv calls it."""
         if not self.trainings:
             return self.system
-        first = self.trainings[0].name + ("" if len(self.trainings) == 1 else "-family")
+        first = self.trainings[0].name + ("-family" if self.family else "")
         return f"{first}{ENSEMBLE}" if self.averaged else first
+
+    def training_at(self, scale: str) -> Training | None:
+        """The one whose network answers a scale; None for an untrained method."""
+        able = (
+            one for one in self.trainings if not self.family or one.config.sampling.scales[0] >= float(scale)
+        )
+        return next(able, self.trainings[-1] if self.trainings else None)
 
 
 def untrained(experiment: Experiment, group: str, method: str, **columns: Any) -> Row:
@@ -63,7 +72,7 @@ def trained(
     experiment: Experiment, group: str, title: str, system: str, *trainings: Training, **columns: Any
 ) -> Row:
     """The row of a network, or of a family of networks."""
-    own = trainings[0].name if len(trainings) == 1 else f"{trainings[0].name}-family"
+    own = trainings[0].name + ("-family" if columns.get("family") else "")
     own += "-averaged" if columns.get("averaged") else ""
     return Row(_id(experiment, group, own), experiment, group, title, system, trainings, **columns)
 

@@ -19,10 +19,11 @@ import torch
 
 from .. import evaluate
 from ..device import Precision, resolve_device, use_bf16
-from ..errors import InputError, InternalError, MesrError, UsageError
+from ..errors import InputError, InternalError, MesrError, UsageError, WeightsError
 from ..evaluate import Reporter as SliceReporter
 from ..files import atomic_path
 from ..inference import Options
+from ..losses import vgg
 from ..models import family, weights
 from ..models.weights import ENSEMBLE
 from ..prepare import prepare
@@ -106,8 +107,11 @@ class Runner:
         """What `evaluate` is given: a name or a weights file, with what asks it in eight orientations behind it."""
         if not row.trainings:
             return row.system
+        due = (step for one in row.trainings for step in one.chain() if not self.has(step))
+        if any("perceptual" in step.config.losses for step in due) and self._no_vgg is not None:
+            raise self._no_vgg
         paths = [[self._trained(one) for one in training.chain()][-1] for training in row.trainings]
-        path = paths[0] if len(paths) == 1 else self._family(row, paths)
+        path = self._family(row, paths) if row.family else paths[0]
         return f"{path}{ENSEMBLE}" if row.averaged else path
 
     def _measure(self, row: Row, model: str | Path) -> tuple[str, str]:
@@ -133,6 +137,15 @@ class Runner:
         if not found:
             raise UsageError("nothing-to-measure", "The method is defined for none of the scales asked for.")
         return found[0].weights_id, found[0].commit
+
+    @cached_property
+    def _no_vgg(self) -> WeightsError | None:
+        """Why the perceptual term cannot be had: found out once, and before what it would go on from is trained."""
+        try:
+            vgg.load(self.setting.vgg)
+        except WeightsError as error:
+            return error
+        return None
 
     @cached_property
     def spec(self) -> EvaluationSpec:

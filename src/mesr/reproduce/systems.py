@@ -114,10 +114,7 @@ SYSTEMS: dict[str, System] = {
         System(
             "edsr-16x64", "EDSR 16 × 64", "edsr", "fixed", _LITE, _LITE, {"blocks": 3, "features": 16}, (2, 3, 4)
         ),
-        System(
-            "rdn", "RDN-A", "rdn", "fixed", {}, {}, _TINY_RDN, (2,), column="RDN",
-            sizes={"equal": "A for B"},
-        ),
+        System("rdn", "RDN-A", "rdn", "fixed", {}, {}, _TINY_RDN, (2,), column="RDN"),
         System("rdn-b", "RDN-B", "rdn", "fixed", _RDN_B, None, _TINY_RDN, (2,), column="RDN", giant=True),
         System(
             "srdensenet", "SRDenseNet", "srdensenet", "fixed", {}, {},

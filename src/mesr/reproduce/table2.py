@@ -14,6 +14,9 @@ from .rows import Row
 LEADERS = {EQUAL: "mesr", LONGER: "mesr", PUBLISHED: "mesr-paper"}
 """The system that every other is compared with, in each part of Table 2."""
 
+JUDGED = (*MEASURES, ("psnr_body", "body PSNR, dB", 2))
+"""What the verdicts are about: the paper's three, and what air cannot flatter."""
+
 BODY = (
     ("psnr_body", "PSNR, dB", 2), ("mae_body", "MAE, HU", 2), ("rmse_body", "RMSE, HU", 2),
     ("mae_above", "MAE above 1000 HU, HU", 1),
@@ -21,11 +24,11 @@ BODY = (
 """The protocol's measures inside the body."""
 
 
-def table2(rows: Sequence[Row], measured: Measured, headline: str, patients: Sequence[str]) -> str:
+def table2(rows: Sequence[Row], measured: Measured, headline: str, ct: Sequence[str]) -> str:
     """Its parts at ×2 on the headline site, then every site, then every scale.
 
     Args:
-        patients: sites of patients' CT, which the verdicts are about.
+        ct: sites of CT, which the verdicts are about.
     """
     parts = []
     for group in LEADERS:
@@ -35,29 +38,37 @@ def table2(rows: Sequence[Row], measured: Measured, headline: str, patients: Seq
         wide = [row for row in rows if row.group == group and row.scales != ("2",)]
         leader = leader_of(own, LEADERS[group])
         parts += [f"### {group}", _systems(own, measured, headline, leader)]
-        if group != PUBLISHED and (found := _verdicts(own, measured, headline, patients)):
-            parts += [f"### {group}, what holds", found]
-        parts += _titled(f"### {group}, inside the body", _in_body(own, measured, headline))
+        if group != PUBLISHED:
+            parts += _titled(f"### {group}, what holds", _verdicts(own, measured, headline, ct))
+            parts += _titled(f"### {group}, what holds at every scale", _ahead(wide, measured, ct))
+        parts += _titled(f"### {group}, inside the body", _in_body(own, measured, headline, leader))
         parts += _titled(f"### {group}, every site", _by_site(own, measured, "2", leader))
         parts += _titled(f"### {group}, every scale", _by_scale(wide, measured, headline, leader))
-        parts += _titled(f"### {group}, every scale of every site", _everywhere(wide, measured, leader))
     return "\n\n".join(part for part in parts if part)
 
 
-def _everywhere(rows: Sequence[Row], measured: Measured, leader: Row | None) -> str:
-    """What the leader gains over the others that were measured so, site by site."""
-    others = [
-        row for row in rows if row is not leader and not row.thorough and not row.control and row.trainings
-    ]
-    others = [row for row in others if measured.of(row)]
-    if leader is None or not others or not measured.of(leader):
-        return ""
+def _ahead(rows: Sequence[Row], measured: Measured, ct: Sequence[str]) -> str:
+    """Whether our networks are ahead of the others that have a head for every scale, site by site, whole and in the body."""
+    networks = [row for row in rows if row.trainings and not row.control and measured.of(row)]
+    leaders = {name: leader_of(networks, name) for name in ("mesr", "mesr-lite", "meta-rdn", "miassr")}
+    scales = max((row.scales for row in rows), key=len, default=())
     body = []
-    for row in others:
-        for site in measured.sites([leader]):
-            gains = (interval(measured.difference(leader, row, scale, site=site)) for scale in leader.scales)
-            body.append([f"{leader.title} minus {row.title}", site, *gains])
-    return markdown(["PSNR, dB [95 %]", "site", *(f"×{scale}" for scale in leader.scales)], body)
+    for ours, theirs in (
+        ("mesr", "meta-rdn"),
+        ("mesr", "miassr"),
+        ("mesr", "mesr-lite"),
+        ("mesr-lite", "miassr"),
+    ):
+        own, other = leaders[ours], leaders[theirs]
+        if own is None or other is None:
+            continue
+        for name, title, digits in JUDGED[:1] + JUDGED[-1:]:
+            for site in ct:
+                found = [measured.difference(own, other, scale, name, site) for scale in scales]
+                if any(found):
+                    cells = (f"{verdict(one)} {interval(one, digits)}" if one else NONE for one in found)
+                    body.append([f"{own.title} before {other.title}", title, site, *cells])
+    return markdown(["", "[95 %]", "site", *(f"×{scale}" for scale in scales)], body) if body else ""
 
 
 def _titled(title: str, text: str) -> list[str]:
@@ -75,7 +86,7 @@ def _systems(rows: Sequence[Row], measured: Measured, site: str, leader: Row | N
         known = printed.get(row.column, {})
         missing = "failed" if measured.fate(row).status == "failed" else row.absent
         cost = measured.cost(row)
-        trained = measured.trained(row)
+        answering = measured.answering(row, "2")
         ours = [spread(measured.mean(row, "2", name, site), digits) for name, _, digits in MEASURES]
         behind = measured.difference(leader, row, "2", site=site) if leader and leader is not row else None
         body.append(
@@ -85,7 +96,7 @@ def _systems(rows: Sequence[Row], measured: Measured, site: str, leader: Row | N
                 millions(cost.parameters) if cost else NONE,
                 known.get("parameters", NONE),
                 millions(cost.pixel) if cost else NONE,
-                f"{sum(one.samples_at for one in trained):,}" if trained else NONE,
+                f"{answering.samples_at:,}" if answering else NONE,
             ]
         )  # fmt: skip
     found = [one for row in rows for one in measured.of(row, "2", site)]
@@ -98,27 +109,20 @@ def _systems(rows: Sequence[Row], measured: Measured, site: str, leader: Row | N
     return f"{title}\n\n{markdown(header, body)}"
 
 
-def _verdicts(rows: Sequence[Row], measured: Measured, headline: str, patients: Sequence[str]) -> str:
+def _verdicts(rows: Sequence[Row], measured: Measured, headline: str, ct: Sequence[str]) -> str:
     """What was to be shown of MESR on equal terms, and whether it is; nothing of what is not measured yet."""
     networks = [
         row for row in rows
         if row.trainings and not row.control and row.system != "mesr-compound" and measured.of(row, "2")
     ]  # fmt: skip
-    mesr, lite = (leader_of(networks, name) for name in ("mesr", "mesr-lite"))
+    mesr = leader_of(networks, "mesr")
     body = []
     if mesr is not None:
         others = [row for row in networks if row is not mesr]
-        body += _before(mesr, others, "other networks", measured, patients)
+        body += _before(mesr, others, "other networks", measured, ct)
     for alone in (row for row in rows if row.control and row.system == "mesr" and _one_scale(row)):
         rivals = [row for row in networks if _one_scale(row)]
-        body += _before(alone, rivals, "networks of one scale, with as many samples,", measured, patients)
-    for ours, theirs in ((mesr, "meta-rdn"), (mesr, "miassr"), (lite, "miassr")):
-        other = leader_of(networks, theirs)
-        for scale in ours.scales if ours and other else ():
-            found = measured.difference(ours, other, scale, site=headline) if ours and other else None
-            if ours and other and found is not None:
-                claim = f"{ours.title} ahead of {other.title}, PSNR, {headline or 'all sites'}, ×{scale}"
-                body.append([claim, verdict(found), f"{interval(found)} dB"])
+        body += _before(alone, rivals, "networks of one scale, with as many samples,", measured, ct)
     body += _margin(mesr, leader_of(networks, "meta-rdn"), measured, headline)
     return markdown(["to be shown", "holds", "difference [95 %]"], body) if body else ""
 
@@ -140,7 +144,7 @@ def _before(
     """Whether a row is the first at ×2, by each measure and site: claim, verdict and the difference from the best other."""
     body = []
     for site in sites:
-        for name, title, digits in MEASURES:
+        for name, title, digits in JUDGED:
             lower = name == "nrmse"
             means = [(mean.mean, one) for one in others if (mean := measured.mean(one, "2", name, site))]
             if not means:
@@ -155,7 +159,7 @@ def _before(
 
 def _one_scale(row: Row) -> bool:
     """Whether every sample its network saw was of ×2."""
-    return len(row.trainings) == 1 and row.trainings[0].config.sampling.scales == [2.0]
+    return not row.family and [one.config.sampling.scales for one in row.trainings] == [[2.0]]
 
 
 def verdict(difference: Difference, lower: bool = False, beyond: float = 0.0) -> str:
@@ -168,14 +172,22 @@ def verdict(difference: Difference, lower: bool = False, beyond: float = 0.0) ->
     return "**no**" if high <= beyond else "undecided"
 
 
-def _in_body(rows: Sequence[Row], measured: Measured, site: str) -> str:
+def _in_body(rows: Sequence[Row], measured: Measured, site: str, leader: Row | None) -> str:
     """At ×2: what air and clipping cannot flatter."""
-    body = [
-        [row.title, *(spread(measured.mean(row, "2", name, site), digits) for name, _, digits in BODY)]
-        for row in rows
-        if measured.of(row, "2", site)
-    ]
-    return markdown([f"×2, {site or 'all sites'}", *(title for _, title, _ in BODY)], body) if body else ""
+    body = []
+    for row in rows:
+        if measured.of(row, "2", site):
+            behind = (
+                measured.difference(leader, row, "2", "psnr_body", site)
+                if leader and leader is not row
+                else None
+            )
+            cells = (spread(measured.mean(row, "2", name, site), digits) for name, _, digits in BODY)
+            body.append([row.title, *cells, interval(behind)])
+    header = [f"×2, {site or 'all sites'}", *(title for _, title, _ in BODY)]
+    return (
+        markdown([*header, f"{leader.title if leader else 'MESR'} minus it, dB [95 %]"], body) if body else ""
+    )
 
 
 def _by_site(rows: Sequence[Row], measured: Measured, scale: str, leader: Row | None) -> str:

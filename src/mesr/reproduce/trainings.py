@@ -27,6 +27,9 @@ COMPOUND = {"l1": 1.0, "perceptual": 0.03, "adversarial": 0.01}
 JOIN = 0.2
 """Share of a fine-tuning after which the adversarial term joins, and over which it then rises."""
 
+PUBLISHED_FEATURES = 64
+"""Of the discriminators of SRGAN, ESRGAN and MIASSR."""
+
 LONG = 2000
 """Steps from which on averaged weights may remember a thousand of them."""
 
@@ -105,8 +108,13 @@ def training(system: System, terms: Terms, setting: Setting, scale: int | None =
     config = tuned(config, system.second or COMPOUND, setting, depths)
     config.optimiser = published_optimiser(system.rate, budget.tuning)
     config.critic.loss = system.critic
-    if system.critic != "wasserstein":
+    if not budget.tiny:
+        config.critic.features = PUBLISHED_FEATURES
+    if (
+        system.critic != "wasserstein"
+    ):  # The discriminators that were published learn in turns, from the first step on.
         config.critic.steps = 1
+        config.schedule = {}
     return Training(config, start)
 
 
