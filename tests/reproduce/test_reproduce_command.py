@@ -146,6 +146,7 @@ def test_a_list_tells_what_would_run_and_runs_nothing(
     told = _run(*ROWS, "--list", "--data", scans, "-o", tmp_path / "out", "--device", "cpu")
     assert told.exit_code == 0, told.output
     assert "4 rows; training about" in told.stdout
+    assert told.stdout.rstrip().endswith("on this machine as it is now, measuring not counted.")
     lines = _listed(told)
     assert len(lines) == 4
     assert all("planned" in words for words in lines.values())
@@ -187,6 +188,12 @@ def test_a_choice_of_no_rows_is_refused(
     assert [error.code for error in refused] == ["nothing-to-run"]
     assert "srcnn is in table3" in asked.stderr
     assert not (tmp_path / "out").exists()
+
+
+def test_a_folder_that_is_not_there_is_told_as_such(tmp_path: Path, refused: list[MesrError]) -> None:
+    asked = _run("table2", "--data", tmp_path / "nowhere", "-o", tmp_path / "out")
+    assert asked.exit_code == 3
+    assert [(error.code, error.path) for error in refused] == [("not-found", tmp_path / "nowhere")]
 
 
 @pytest.mark.parametrize("named", ["by an option", "by the environment"])

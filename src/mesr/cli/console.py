@@ -68,6 +68,14 @@ def exit_status(end: BaseException) -> int:
     return InternalError.exit_code
 
 
+def duration(seconds: float) -> str:
+    """Seconds, minutes, or hours and minutes, rounded to what an estimate is worth."""
+    if seconds < 90:
+        return f"{round(seconds / 10) * 10} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60 // 10 * 10} min"
+
+
 def show(error: MesrError, about: str = "") -> None:
     """An error on stderr: what it is about, its sentence, its fix and its path."""
     place = f" [{shown(error.path)}]" if error.path is not None else ""

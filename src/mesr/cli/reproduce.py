@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from ..errors import MesrError, UsageError
-from .console import INTERRUPTED, door, err, out, shown
+from .console import INTERRUPTED, door, duration, err, out, shown
 from .training import bar
 
 if TYPE_CHECKING:
@@ -64,13 +64,13 @@ def reproduce(
     from ..reproduce.trainings import Setting
 
     _known(experiments or [], reproduction.EXPERIMENTS, "experiment")
+    asked = _systems(only)
     setting = Setting(BUDGETS[budget], source(data), vgg or at_hand())
     if setting.source.warning:
         err.print(f"WARNING: {setting.source.warning}")
     wanted = [one for one in reproduction.EXPERIMENTS if not experiments or one in experiments]
     for sentence in setting.source.missing if {"table3", "native"} & {*wanted} else ():
         err.print(sentence)
-    asked = _systems(only)
     if listing:
         runner = Runner(setting, output, device=device, precision=precision)
         _list(reproduction.chosen(wanted, runner, asked), runner)
@@ -136,6 +136,7 @@ def _list(rows: list[Row], runner: Runner) -> None:
             f"{one.row.system:<12} {one.row.id}"
         )
         total += one.minutes or 0.0
-    out.print(
-        f"{len(rows)} rows; training about {total:.0f} minutes on this machine as it is now, measuring not counted."
+    training = (
+        f"training about {duration(60 * total)} on this machine as it is now" if total else "all trained"
     )
+    out.print(f"{len(rows)} rows; {training}, measuring not counted.")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from ..kernels import library
-from .console import door, err, exit_status, numbers, out, show, shown, tell
+from .console import door, duration, err, exit_status, numbers, out, show, shown, tell
 
 if TYPE_CHECKING:
     from ..io import Item
@@ -207,14 +207,6 @@ def announce(seconds: float) -> None:
 
     if seconds >= WORTH_SAYING:
         err.print(f"This will take about {duration(seconds)}.")
-
-
-def duration(seconds: float) -> str:
-    """Seconds, minutes, or hours and minutes, rounded to what an estimate is worth."""
-    if seconds < 90:
-        return f"{round(seconds / 10) * 10} s"
-    minutes = round(seconds / 60)
-    return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60 // 10 * 10} min"
 
 
 class Bar:

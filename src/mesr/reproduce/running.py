@@ -269,8 +269,14 @@ class Runner:
         if not (paired / "manifest.json").is_file():
             self.telling.line("Simulating cone-beam scans of the training set.")
             count = SIMULATED_SLICES if self.setting.budget.tiny else 0
-            simulate_set(prepared, paired, one.simulated, sites=source.pelvis, count=count)
+            simulate_set(
+                prepared, paired, one.simulated, sites=source.pelvis, count=count, on_slice=self._scanned
+            )
         return paired
+
+    def _scanned(self, done: int, count: int) -> None:
+        if done * 10 // count > (done - 1) * 10 // count:
+            self.telling.line(f"  {done} of {count} slices scanned")
 
     def _family(self, row: Row, paths: Sequence[Path]) -> Path:
         """The members as one weights file."""

@@ -9,7 +9,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-from ..errors import UsageError
+from ..errors import UnreadableInput, UsageError
 from ..prepare import ScanSpec, SetSpec, specification
 from ..testset import EvaluationSpec, MeasuredScan, subjects
 from ..testset import specification as evaluation
@@ -129,7 +129,9 @@ def _of_folder(folder: Path) -> Source:
     """Specifications beside the scans count before the repository's."""
     own = all((folder / name).is_file() for name in ("scans.yaml", "val.yaml", "test.yaml"))
     place = folder if own else CONFIGS
-    if not folder.is_dir() or not (place / "scans.yaml").is_file():
+    if not folder.is_dir():
+        raise UnreadableInput("not-found", "There is no such folder.", path=folder)
+    if not (place / "scans.yaml").is_file():
         raise UsageError(
             "no-specification",
             "The scans need a folder with scans.yaml, val.yaml and test.yaml in it, which say what they are.",
