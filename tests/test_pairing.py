@@ -31,6 +31,7 @@ from mesr.models import weights
 from mesr.paired import PairedScan, PairingConfig, field_of_view, plane_grid
 from mesr.pairing import prepare_pairs, stored
 from mesr.patients import PatientSpec, cohort
+from mesr.quality import Quality
 from mesr.recipe import ModelConfig, TrainConfig, ValidationConfig
 from mesr.registration import assess
 from mesr.sampling import PatchSampler, SamplingConfig
@@ -146,12 +147,24 @@ def test_who_cannot_be_paired_is_refused_with_a_reason_and_the_others_go_on(tmp_
     assert rows[1].detail_after is not None
     assert len(told) == 3
     assert "could not be laid over" in told[1]
+    assert rows[0].extent_mm == pytest.approx(8 * read_manifest(tmp_path / "set")["series"][0]["spacing"][0])
     with (tmp_path / "set" / "quality.csv").open(encoding="utf-8", newline="") as file:
         table = list(csv.DictReader(file))
     assert [row["code"] for row in table] == ["", "not-registered", "not-metaimage"]
     written = json.loads((tmp_path / "set" / "quality.json").read_text(encoding="utf-8"))
     assert [row["slices"] for row in written["patients"]] == [8, 0, 0]
     assert not [path for path in (tmp_path / "set").iterdir() if path.name.startswith("0001")]
+
+
+@pytest.mark.parametrize(
+    ("status", "extent", "warned"),
+    [("paired", 48.0, True), ("paired", 51.0, False), ("simulated", 48.0, False)],
+)
+def test_a_short_cbct_is_said_to_be_too_short_to_tell_whose_it_is(
+    status: str, extent: float, warned: bool
+) -> None:
+    row = Quality("a", status, slices=16, extent_mm=extent, difference_hu=40.0)
+    assert ("48 mm are too short to tell another patient by" in str(row)) is warned
 
 
 def test_when_all_are_refused_nothing_is_left(tmp_path: Path) -> None:

@@ -168,6 +168,7 @@ def _row(entry: _Written, scan: PairedScan) -> Quality:
         entry.spec.patient,
         "paired" if entry.spec.cbct else "simulated",
         slices=len(entry.slices),
+        extent_mm=round(len(entry.slices) * entry.spacing[0], 1),
         left_out=scan.left_out,
         difference_hu=round(float(np.mean(entry.differences)), 1),
     )

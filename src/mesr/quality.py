@@ -12,7 +12,10 @@ from .alignment import Alignment
 from .errors import MesrError
 
 JSON, CSV = "quality.json", "quality.csv"
-FORMAT = 1
+FORMAT = 2
+
+SHORT_MM = 50.0
+"""Of a CBCT along the patient, up to which another patient's CT was seen to pass for its own (docs/explanation/pairs.md)."""
 
 
 @dataclass(frozen=True)
@@ -25,6 +28,7 @@ class Quality:
         status: "paired", "simulated" or "refused".
         code, sentence: why it was refused; else empty.
         slices: pairs written.
+        extent_mm: length along the patient that they show.
         left_out: CT slices without a pair, most of them beyond the CBCT's ends.
         metric_before, metric_after: mutual information, nats, as the files place the scans and as registered.
         dice_before, dice_after: overlap of the bodies, within the CBCT's field of view.
@@ -41,6 +45,7 @@ class Quality:
     code: str = ""
     sentence: str = ""
     slices: int = 0
+    extent_mm: float | None = None
     left_out: int = 0
     metric_before: float | None = None
     metric_after: float | None = None
@@ -105,7 +110,13 @@ class Quality:
             if self.deformation_mm:
                 told += f", deformed by up to {self.deformation_mm:.1f} mm"
             told += f"; bodies overlap by {self.dice_after:.2f}, details agree by {self.detail_after:.2f}"
-        return f"{told}; CBCT and CT differ by {self.difference_hu:.0f} HU on average"
+        told += f"; CBCT and CT differ by {self.difference_hu:.0f} HU on average"
+        if self.status == "paired" and self.extent_mm is not None and self.extent_mm <= SHORT_MM:
+            told += (
+                f"; note: {self.extent_mm:.0f} mm are too short to tell another patient by,"
+                " be sure whose scans they are"
+            )
+        return told
 
 
 def write(rows: list[Quality], folder: Path) -> None:
