@@ -95,7 +95,9 @@ def publish(experiments: Sequence[Experiment], runner: Runner, page: Path, *, dr
         phantom = runner.setting.budget.split == "test"
         methods = _methods(table2, NATIVE, runner)
         methods += [(name, name) for name in weights.shipped() if not runner.setting.budget.tiny]
-        found = as_is.findings(runner.setting.source, methods, runner.options, phantom=phantom)
+        source, options = runner.setting.source, runner.options
+        found = as_is.findings(source, methods, options, phantom=phantom)
+        found += as_is.under_kernels(source, methods, options)
         findings.write(found, notes, gone)
     if drawing and "figures" in experiments:
         methods = _methods(table2, figures.PERCEIVED, runner)

@@ -147,7 +147,7 @@ def as_is(found: Sequence[Finding]) -> str:
         for measure in dict.fromkeys(one.measure for one in own):
             values = {one.method: one.value for one in own if one.measure == measure}
             spreads = {one.method: one.sd for one in own if one.measure == measure}
-            unit, digits = ("lp/mm", 3) if measure.startswith("MTF50") else ("HU", 1)
+            unit, digits = _unit(measure)
             cells = []
             for method in methods:
                 cell = f"{values[method]:.{digits}f}" if method in values else NONE
@@ -156,9 +156,16 @@ def as_is(found: Sequence[Finding]) -> str:
                 if method in values and "sinc" in values and method not in (*UNTRAINED, "as it is"):
                     cell += f" ({values[method] - values['sinc']:+.{digits}f})"
                 cells.append(cell)
-            body.append([f"{measure}, {unit}", *cells])
+            body.append([f"{measure}{unit}", *cells])
         parts += [f"**{scan}**", markdown(["", *methods], body)]
     return "\n\n".join(["In brackets: less the windowed sinc.", *parts])
+
+
+def _unit(measure: str) -> tuple[str, int]:
+    """Of a figure of `as_is`, behind its name, and the digits it is worth."""
+    if measure.endswith("dB"):
+        return "", 2
+    return (", lp/mm", 3) if measure.startswith("MTF50") else (", HU", 1)
 
 
 def perception(found: Sequence[Finding]) -> str:
