@@ -15,7 +15,7 @@ from mesr.reproduce.document import document
 from mesr.reproduce.findings import Finding
 from mesr.reproduce.measured import Measured, interval, millions, population, spread
 from mesr.reproduce.plan import EQUAL, EXPERIMENTS, plan
-from mesr.reproduce.state import State
+from mesr.reproduce.state import State, Trained
 from mesr.reproduce.table2 import verdict
 from mesr.reproduce.trainings import Setting
 from mesr.results import ResultsFile
@@ -204,5 +204,8 @@ def test_a_difference_within_its_interval_decides_nothing(
 
 
 def test_a_training_that_got_worse_is_marked() -> None:
-    assert comparison._course(30.0, 31.0) == "30.00 → 31.00"
-    assert "worse" in comparison._course(31.0, 31.0)
+    def told(*values: float) -> str:
+        return comparison._course(Trained("", "", 0, 0.0, 0, 0, 0, 0.0, list(enumerate(values))))
+
+    assert told(30.0, 29.0, 31.0) == "30.00 → 31.00"
+    assert told(31.0, 32.0, 31.0) == "31.00 → 31.00 **(worse)**"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
@@ -177,6 +179,22 @@ def test_what_is_in_no_plan_is_refused(
     assert [error.code for error in refused] == ["not-in-plan"]
     assert f"error: {sentence} Known are: " in asked.stderr
     assert not (tmp_path / "out").exists()
+
+
+def test_a_training_that_ended_no_better_is_told(
+    done: Done, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _nothing_again(monkeypatch)
+    out = tmp_path / "out"
+    shutil.copytree(done.out, out)
+    plan = json.loads((out / "plan.json").read_text(encoding="utf-8"))
+    for name, one in plan["trainings"].items():
+        one["course"] = [[0, 30.0], [4, 29.0 if name == "smoke-srcnn-x2" else 31.0]]
+    (out / "plan.json").write_text(json.dumps(plan), encoding="utf-8")
+    told = _run(*ROWS, "--data", done.scans, "-o", out, "--device", "cpu")
+    assert told.exit_code == 0, told.output
+    (note,) = (line for line in told.stdout.splitlines() if line.startswith("note: "))
+    assert note.endswith("no better at the end than at the start: smoke-srcnn-x2.")
 
 
 @pytest.mark.parametrize("listing", [[], ["--list"]])

@@ -92,6 +92,11 @@ def reproduce(
     out.print(f"{shown(target)}: {done} rows, {len(failed)} failed")
     for name in failed:
         out.print(f"  {name}: {fates[name].sentence} ({fates[name].code})")
+    worse = [name for name, one in runner.state.trainings.items() if one.worse]
+    if worse:
+        out.print(
+            f"note: on the scans to validate on no better at the end than at the start: {', '.join(worse)}."
+        )
     if failed:
         raise typer.Exit(SOME_FAILED if done else MesrError.exit_code)
 

@@ -10,6 +10,7 @@ from .findings import Finding
 from .measured import MEASURES, NONE, Measured, interval, millions, population, spread
 from .paper import paper
 from .rows import Experiment, Row
+from .state import Trained
 from .systems import UNTRAINED
 from .table2 import leader_of
 
@@ -203,7 +204,7 @@ def budgets(rows: Sequence[Row], measured: Measured) -> str:
             body.append(
                 [
                     name, millions(one.parameters), millions(one.multiply_adds), f"{one.steps:,}", f"{one.samples:,}",
-                    f"{one.samples_at:,}", f"{one.minutes:.1f}", _course(one.course[0][1], one.course[-1][1]), losses,
+                    f"{one.samples_at:,}", f"{one.minutes:.1f}", _course(one), losses,
                     f"{one.slope:.2f}" if one.slope else NONE, one.computed or NONE, one.weights_id[:12],
                 ]
             )  # fmt: skip
@@ -214,10 +215,10 @@ def budgets(rows: Sequence[Row], measured: Measured) -> str:
     return markdown(header, body) if body else "None ended yet."
 
 
-def _course(first: float, last: float) -> str:
+def _course(one: Trained) -> str:
     """A training's validations; what got worse is marked."""
-    text = f"{first:.2f} → {last:.2f}"
-    return text if last > first else f"{text} **(worse)**"
+    text = f"{one.course[0][1]:.2f} → {one.course[-1][1]:.2f}"
+    return f"{text} **(worse)**" if one.worse else text
 
 
 def unfinished(rows: Sequence[Row], measured: Measured, absent: Sequence[Experiment] = ()) -> str:

@@ -50,6 +50,11 @@ class Trained:
     slope: float = 0.0
     computed: str = ""
 
+    @property
+    def worse(self) -> bool:
+        """Whether its last validation is no better than its first."""
+        return self.course[-1][1] <= self.course[0][1]
+
 
 @dataclass
 class Fate:
