@@ -304,6 +304,16 @@ def test_another_file_is_no_vgg(kind: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("cache")
+def test_what_would_be_fetched_is_told_before(tmp_path: Path) -> None:
+    assert "575 MB" in vgg.to_fetch("vgg19")
+    assert vgg.to_fetch("vgg16") == vgg.to_fetch(str(tmp_path / "vgg19.pth")) == ""
+    there = vgg.cache() / vgg.VGG19_URL.rpartition("/")[2]
+    there.parent.mkdir(parents=True, exist_ok=True)
+    there.touch()
+    assert vgg.to_fetch("vgg19") == ""
+
+
+@pytest.mark.usefixtures("cache")
 @pytest.mark.parametrize("name", ["vgg19", "vgg16"])
 def test_a_vgg_that_cannot_be_had_is_a_plain_error_with_a_way_out(name: str) -> None:
     with pytest.raises(WeightsError) as refused:

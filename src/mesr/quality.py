@@ -12,10 +12,11 @@ from .alignment import Alignment
 from .errors import MesrError
 
 JSON, CSV = "quality.json", "quality.csv"
-FORMAT = 2
+FORMAT = 1
 
 SHORT_MM = 50.0
-"""Of a CBCT along the patient, up to which another patient's CT was seen to pass for its own (docs/explanation/pairs.md)."""
+"""Length along the patient that pairs show, up to which another patient's CT was seen to pass for the CBCT's own
+(docs/explanation/pairs.md)."""
 
 
 @dataclass(frozen=True)
@@ -28,7 +29,6 @@ class Quality:
         status: "paired", "simulated" or "refused".
         code, sentence: why it was refused; else empty.
         slices: pairs written.
-        extent_mm: length along the patient that they show.
         left_out: CT slices without a pair, most of them beyond the CBCT's ends.
         metric_before, metric_after: mutual information, nats, as the files place the scans and as registered.
         dice_before, dice_after: overlap of the bodies, within the CBCT's field of view.
@@ -37,6 +37,7 @@ class Quality:
         shift_x, shift_y, shift_z: its shift (LPS), mm, at `centre_x` …, the middle of the body in it.
         deformation_mm: largest displacement beyond the rigid movement, 0 where none was allowed.
         difference_hu: mean |CBCT − CT| inside the body after pairing.
+        extent_mm: length along the patient that the pairs show.
     """
 
     patient: str
@@ -45,7 +46,6 @@ class Quality:
     code: str = ""
     sentence: str = ""
     slices: int = 0
-    extent_mm: float | None = None
     left_out: int = 0
     metric_before: float | None = None
     metric_after: float | None = None
@@ -64,6 +64,7 @@ class Quality:
     centre_z: float | None = None
     deformation_mm: float | None = None
     difference_hu: float | None = None
+    extent_mm: float | None = None
 
     @classmethod
     def refused(cls, patient: str, error: MesrError, alignment: Alignment | None = None) -> Quality:

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import math
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
-from small_source import small_source
 
 from mesr.geometry import Geometry
-from mesr.reproduce import as_is, comparison, perception
+from mesr.reproduce import as_is
 from mesr.reproduce.as_is import INSERT_MM, INSERTS, RADIUS_MM
 from mesr.reproduce.findings import Finding, read, write
 from mesr.volume import ArraySlices, FloatImage, Volume
@@ -51,19 +49,6 @@ def test_the_slices_with_inserts_are_found() -> None:
     stack = np.stack([empty, _phantom(), _phantom(5.0), 0.5 * _phantom() + 0.5 * empty])
     volume = Volume(Geometry(stack.shape, (2.5, *SPACING)), ArraySlices(stack), "CT", "HU")
     assert as_is.insert_slices(volume) == [1, 2]
-
-
-def test_a_scan_under_each_kernel_is_shrunk_and_restored(tmp_path: Path) -> None:
-    source = small_source(tmp_path)
-    methods = [("smooth", "sinc"), ("blocks", "nearest")]
-    assert as_is.under_kernels(source, methods) == []
-    found = as_is.under_kernels(replace(source, kernels=(tmp_path / "val", tmp_path / "test")), methods)
-    assert {one.scan for one in found} == {"val, shrunk by 2"}
-    psnr = {one.method: one.value for one in found if one.measure == perception.PSNR}
-    assert psnr["smooth"] > psnr["blocks"]
-    text = comparison.as_is(found)
-    assert f"| PSNR, dB        | {psnr['smooth']:.2f} " in text
-    assert "dB, HU" not in text
 
 
 def test_noise_and_sharpness_are_told() -> None:

@@ -26,7 +26,7 @@ def test_every_system_trains_is_measured_and_comes_back(
     torch.manual_seed(0)
     small = tmp_path / "vgg.safetensors"
     save_file(vgg.Vgg(vgg.ARCHITECTURES["vgg16"]).state_dict(), small, metadata={"vgg": "vgg16"})
-    budget = replace(BRIEF, steps=2, tuning=2, batch=2, scales=("2",))
+    budget = replace(BRIEF, steps=2, tuning=2, batch=2, scales=("1.5", "2"))
     setting = Setting(budget, small_source(tmp_path / "scans"), str(small))
     runner = Runner(setting, tmp_path / "out", device="cpu", threads=1, telling=Telling(lambda _: None))
     rows = chosen(["table2"], runner)

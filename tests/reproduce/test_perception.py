@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -28,6 +29,17 @@ def test_a_smoother_method_shows_less_detail(spec: EvaluationSpec) -> None:
     text = table(found)
     assert text.count("\n| ") == 3
     assert f"{detail['smooth', next(iter(sites))]:.2f}" in text
+
+
+def test_a_scan_under_each_kernel_is_shrunk_and_restored(tmp_path: Path) -> None:
+    source = small_source(tmp_path)
+    methods = [("smooth", "sinc"), ("blocks", "nearest")]
+    assert perception.under_kernels(source, methods) == []
+    found = perception.under_kernels(replace(source, kernels=(tmp_path / "val", tmp_path / "test")), methods)
+    assert {one.scan for one in found} == {"val, pelvis"}
+    psnr = {one.method: one.value for one in found if one.measure == perception.PSNR}
+    assert psnr["smooth"] > psnr["blocks"]
+    assert f"{psnr['smooth']:.2f}" in table(found)
 
 
 def test_what_changed_is_drawn_for_every_site(spec: EvaluationSpec, tmp_path: Path) -> None:

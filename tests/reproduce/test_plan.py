@@ -9,13 +9,12 @@ import pytest
 from small_source import small_source
 
 from mesr.reproduce.budgets import BUDGETS
-from mesr.reproduce.measured import Measured
 from mesr.reproduce.paper import paper
 from mesr.reproduce.plan import EQUAL, EXPERIMENTS, LONGER, PUBLISHED, plan
 from mesr.reproduce.rows import Row
-from mesr.reproduce.state import State
 from mesr.reproduce.systems import SYSTEMS, UNTRAINED
 from mesr.reproduce.trainings import Setting, network_cost
+from mesr.testset import MeasuredScan
 
 
 @pytest.fixture
@@ -64,7 +63,7 @@ def test_a_network_of_whole_scales_answers_a_fractional_one_by_the_next(setting:
     assert {scale: one.name[-2:] for scale, one in answering.items() if one} == {
         "1.5": "x2", "2": "x2", "2.5": "x3", "3": "x3", "3.5": "x4", "4": "x4",
     }  # fmt: skip
-    cost = Measured(Path(), State(Path("none"), "cpu", "scans")).cost(family)
+    cost = family.cost
     assert cost is not None
     assert cost.pixel == network_cost(family.trainings[0]).pixel
     assert cost.parameters == sum(network_cost(one).parameters for one in family.trainings)
@@ -103,10 +102,17 @@ def test_what_is_trained_for_longer_differs_in_its_steps_alone(setting: Setting)
         assert one.config.optimiser.rate == before.optimiser.rate
 
 
-def test_those_to_be_ahead_at_every_scale_are_measured_everywhere(setting: Setting) -> None:
-    everywhere = {row.system for row in _table2(setting, EQUAL) if len(row.scales) > 1 and not row.thorough}
+def test_those_to_be_ahead_at_every_scale_are_measured_so_at_every_ct_site(setting: Setting) -> None:
+    test = setting.source.test
+    more = [
+        MeasuredScan(site, modality, sites={site: [0, 9]})
+        for site, modality in (("lung", "CT"), ("brain", "MR"))
+    ]
+    wider = replace(setting.source, test=replace(test, scans=[*test.scans, *more]))
+    rows = [row for row in _table2(setting._replace(source=wider), EQUAL) if len(row.scales) > 1]
+    everywhere = {row.system for row in rows if row.thorough == ("pelvis", "lung")}
     assert everywhere == {"mesr", "mesr-lite", "miassr", "meta-rdn"}
-    assert all(row.thorough == ("pelvis",) for row in plan(["ablations"], setting) if row.scales != ("2",))
+    assert {row.thorough for row in rows if row.system not in everywhere} == {("pelvis",)}
 
 
 def test_reduced_systems_have_four_to_six_million_parameters(setting: Setting) -> None:
@@ -138,10 +144,8 @@ def test_rivals_are_averaged_over_orientations_as_well(setting: Setting) -> None
         (alone,) = [row for row in rows if row.system == one.system and not row.control]
         assert one.trainings == alone.trainings
         assert one.method == f"{alone.method}+"
-        assert (
-            Measured(Path(), State(Path(), "cpu", "")).cost(one).pixel
-            == 8 * network_cost(one.trainings[0]).pixel
-        )
+        assert one.cost is not None
+        assert one.cost.pixel == 8 * network_cost(one.trainings[0]).pixel
     assert {"meta-rdn", "miassr"} <= {row.system for row in rows if row.averaged}
 
 
@@ -178,6 +182,11 @@ def test_as_published_each_has_its_own_losses_and_rate(setting: Setting) -> None
     ) == (2e-4, 1e-4)
     for config in known.values():
         assert (config.optimiser.name, config.optimiser.head) == ("adam", 1.0)
+    gans = [known[f"cpu-{name}-published"] for name in ("srgan-x2", "esrgan-x2", "miassr-gan")]
+    assert [(one.critic.features, one.critic.steps, one.schedule) for one in gans] == [(64, 1, {})] * 3
+    ours = known["cpu-mesr-paper-compound-published"]
+    assert ours.critic.features == setting.budget.critic_features
+    assert ours.schedule.keys() == {"adversarial"}
 
 
 def test_what_is_ablated_differs_in_that_alone(setting: Setting) -> None:

@@ -156,6 +156,25 @@ def test_a_row_that_fails_is_reported_and_stops_no_other(tmp_path: Path) -> None
     assert any("no-weights" in line for line in told)
 
 
+def test_without_a_vgg_nothing_is_trained_for_a_row_that_needs_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path / "cache"))
+    monkeypatch.setattr("torch.hub.download_url_to_file", _refused)
+    monkeypatch.setattr(running, "train", _refused)
+    told: list[str] = []
+    setting = Setting(BRIEF, small_source(tmp_path / "scans"), "vgg19")
+    runner = Runner(setting, tmp_path / "out", device="cpu", telling=Telling(told.append))
+    rows = [row for row in chosen(["table2"], runner, ["srgan"]) if "2" in row.scales]
+    fates = runner.run(rows)
+    assert [fate.code for fate in fates.values()] == ["no-vgg", "no-vgg"]
+    assert sum(line.startswith("Fetching VGG19's weights") for line in told) == 1
+
+
+def _refused(*_: object, **__: object) -> None:
+    raise OSError
+
+
 def test_an_interrupted_call_is_gone_on_with(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     setting = Setting(BRIEF, small_source(tmp_path / "scans"), "vgg19")
     rows = [untrained("table2", "part", name) for name in ("bicubic", "sinc")]

@@ -92,11 +92,8 @@ def reproduce(
     out.print(f"{shown(target)}: {done} rows, {len(failed)} failed")
     for name in failed:
         out.print(f"  {name}: {fates[name].sentence} ({fates[name].code})")
-    worse = [name for name, one in runner.state.trainings.items() if one.worse]
-    if worse:
-        out.print(
-            f"note: on the scans to validate on no better at the end than at the start: {', '.join(worse)}."
-        )
+    if worse := reproduction.worse(reproduction.chosen(wanted, runner, asked), runner):
+        out.print(f"note: PSNR in validation did not rise in: {', '.join(worse)}")
     if failed:
         raise typer.Exit(SOME_FAILED if done else MesrError.exit_code)
 
@@ -127,21 +124,21 @@ def _list(rows: list[Row], runner: Runner) -> None:
     from ..reproduce.estimate import estimates
     from ..reproduce.measured import NONE, millions
 
+    wide = max(len(row.system) for row in rows)
     out.print(
-        f"{'state':<16}{'parameters':>11}{'mult-adds a pixel':>19}{'steps':>7}{'minutes':>9}  {'system':<12} row"
+        f"{'state':<16}{'parameters':>11}{'mult-adds a pixel':>19}{'steps':>7}{'minutes':>9}  {'system':<{wide}}  row"
     )
-    total = 0.0
-    for one in estimates(rows, runner.state, runner.options.device):
+    found = estimates(rows, runner.state, runner.options.device)
+    for one in found:
         minutes = NONE if one.minutes is None else f"{'>' * one.least}{one.minutes:.1f}"
-        parameters, pixel = (
-            (millions(one.cost.parameters), millions(one.cost.pixel)) if one.cost else (NONE, NONE)
-        )
+        costs = (one.cost.parameters, one.cost.pixel) if one.cost else ()
+        parameters, pixel = map(millions, costs) if costs else (NONE, NONE)
         out.print(
             f"{one.row.absent or one.status:<16}{parameters:>11}{pixel:>19}{one.steps:>7,}{minutes:>9}  "
-            f"{one.row.system:<12} {one.row.id}"
+            f"{one.row.system:<{wide}}  {one.row.id}"
         )
-        total += one.minutes or 0.0
-    training = (
-        f"training about {duration(60 * total)} on this machine as it is now" if total else "all trained"
-    )
-    out.print(f"{len(rows)} rows; {training}, measuring not counted.")
+    told = "nothing is to be trained"
+    if any(one.steps for one in found):
+        more = "more than" if any(one.least for one in found) else "about"
+        told = f"training takes {more} {duration(sum(60 * (one.minutes or 0) for one in found))} on this machine as it is now"
+    out.print(f"{len(rows)} rows; {told}, measuring not counted.")

@@ -7,7 +7,6 @@ Weights are read from a file whose origin is known: a pickle only by its sha256 
 from __future__ import annotations
 
 import hashlib
-import logging
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,8 +16,6 @@ from torch import Tensor, nn
 
 from ..errors import UsageError, WeightsError
 from ..kernels.convolution import conv3x3
-
-_log = logging.getLogger(__name__)
 
 NAMED = ("vgg19", "vgg16")
 VGG19_URL = "https://download.pytorch.org/models/vgg19-dcbb9e9d.pth"
@@ -156,8 +153,14 @@ def cached_vgg16() -> Path:
 
 def at_hand() -> str:
     """VGG19 unless VGG16 alone is in the cache."""
-    there = (cache() / _VGG19_FILE).is_file()
-    return "vgg16" if not there and cached_vgg16().is_file() else "vgg19"
+    return "vgg16" if to_fetch("vgg19") and cached_vgg16().is_file() else "vgg19"
+
+
+def to_fetch(source: str) -> str:
+    """A sentence for the user where `load` would fetch the weights, else nothing."""
+    if source != "vgg19" or (cache() / _VGG19_FILE).is_file():
+        return ""
+    return f"Fetching VGG19's weights, 575 MB, once, from {VGG19_URL}"
 
 
 def cached(source: str) -> Path:
@@ -187,7 +190,6 @@ def _vgg16() -> Path:
 def _vgg19() -> Path:
     path = cache() / _VGG19_FILE
     if not path.is_file():
-        _log.warning("Fetching VGG19's weights (575 MB) once from %s.", VGG19_URL)
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             torch.hub.download_url_to_file(VGG19_URL, str(path), VGG19_SHA256, progress=False)

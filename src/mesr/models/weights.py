@@ -30,6 +30,9 @@ FORMAT = 1
 KEY = "mesr"
 MAX_ARGUMENT = 4096
 """The largest size a spec may name; building ever so many layers would itself be an attack."""
+INVENTING = ("perceptual", "adversarial")
+"""Losses that give PSNR up for detail that may not be true."""
+
 ENSEMBLE = "+"
 ALIASES = {"mesr": "mesr-1", "mesr-lite": "mesr-lite-1"}
 
@@ -64,7 +67,7 @@ class Card:
         inherited = isinstance(start, Mapping) and bool(
             start.get("perceptual")
         )  # Older files have a path there.
-        return inherited or any(losses.get(term) for term in ("perceptual", "adversarial"))
+        return inherited or any(losses.get(term) for term in INVENTING)
 
 
 def save(

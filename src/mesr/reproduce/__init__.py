@@ -16,12 +16,12 @@ from ..models import weights
 from ..testset import log_look
 from . import as_is, document, figures, findings, perception, timing
 from .measured import Measured
-from .plan import EQUAL, EXPERIMENTS, patients_sites, plan
+from .plan import EXPERIMENTS, on_equal_terms, patients_sites, plan
 from .rows import Experiment, Row
 from .running import Runner
 from .state import Fate
 
-__all__ = ["EXPERIMENTS", "publish", "reproduce"]
+__all__ = ["EXPERIMENTS", "chosen", "publish", "reproduce", "worse"]
 
 NATIVE = ("bicubic", "sinc", "mesr", "mesr-compound")
 """Systems shown at native resolution."""
@@ -59,9 +59,7 @@ def chosen(experiments: Sequence[Experiment], runner: Runner, only: Sequence[str
     if {"native", "figures"} & set(experiments):
         wanted = {*NATIVE, *figures.SHOWN}
         shown = (
-            row
-            for row in plan(["table2"], runner.setting)
-            if row.group == EQUAL and row.system in wanted and not row.control
+            row for row in plan(["table2"], runner.setting) if on_equal_terms(row) and row.system in wanted
         )
         rows = {row.id: row for row in shown} | rows
     found = [row for row in rows.values() if not only or row.system in only]
@@ -72,6 +70,13 @@ def chosen(experiments: Sequence[Experiment], runner: Runner, only: Sequence[str
             "Leave --only out, or name others.",
         )
     return found
+
+
+def worse(rows: Sequence[Row], runner: Runner) -> list[str]:
+    """Names of the rows' trainings whose validation did not rise."""
+    steps = {step.name: step for row in rows for one in row.trainings for step in one.chain()}
+    trained = {name: runner.state.trained(step) for name, step in steps.items()}
+    return [name for name, one in trained.items() if one is not None and one.worse]
 
 
 def publish(experiments: Sequence[Experiment], runner: Runner, page: Path, *, drawing: bool) -> None:
@@ -87,8 +92,9 @@ def publish(experiments: Sequence[Experiment], runner: Runner, page: Path, *, dr
     rows = [row for row in every if row.experiment in begun]
     measured = Measured(runner.out, runner.state)
     table2 = [row for row in every if row.experiment == "table2"]
-    gone = {row.title for row in table2 if measured.fate(row).status == "done" and not runner.shows(row)}
-    notes, seen, timed = (runner.out / f"{name}.csv" for name in ("native", "perception", "seconds"))
+    gone = {row.title for row in every if measured.fate(row).status == "done" and not runner.shows(row)}
+    kept = [runner.out / f"{name}.csv" for name in (*findings.Findings._fields, "seconds")]
+    notes, kernels, seen, timed = kept
     if drawing and {"native", "figures"} & set(experiments):
         _log_look(runner)
     if drawing and "native" in experiments:
@@ -96,9 +102,8 @@ def publish(experiments: Sequence[Experiment], runner: Runner, page: Path, *, dr
         methods = _methods(table2, NATIVE, runner)
         methods += [(name, name) for name in weights.shipped() if not runner.setting.budget.tiny]
         source, options = runner.setting.source, runner.options
-        found = as_is.findings(source, methods, options, phantom=phantom)
-        found += as_is.under_kernels(source, methods, options)
-        findings.write(found, notes, gone)
+        findings.write(as_is.findings(source, methods, options, phantom=phantom), notes, gone)
+        findings.write(perception.under_kernels(source, methods, options), kernels, gone)
     if drawing and "figures" in experiments:
         methods = _methods(table2, figures.PERCEIVED, runner)
         patients = patients_sites(runner.setting)
@@ -108,9 +113,8 @@ def publish(experiments: Sequence[Experiment], runner: Runner, page: Path, *, dr
         figures.draw(
             every, measured, runner, page, findings.read(seen), findings.read(timed), keeping=bool(gone)
         )
-    document.write(
-        page, runner.setting, rows, measured, findings.read(notes), findings.read(seen), figures.drawn(page)
-    )
+    found = findings.Findings(*map(findings.read, (notes, kernels, seen)))
+    document.write(page, runner.setting, rows, measured, found, figures.drawn(page))
 
 
 def _log_look(runner: Runner) -> None:
@@ -124,10 +128,5 @@ def _methods(table2: Sequence[Row], systems: Collection[str], runner: Runner) ->
     return [
         (row.title, runner.path(row.trainings[0]) if row.trainings else row.system)
         for row in table2
-        if row.group == EQUAL
-        and row.system in systems
-        and "2" in row.scales
-        and not row.family
-        and not row.control
-        and runner.shows(row)
+        if on_equal_terms(row) and row.system in systems and "2" in row.scales and runner.shows(row)
     ]

@@ -8,10 +8,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from fractions import Fraction
 from functools import partial
-from pathlib import Path
 
 import numpy as np
 
@@ -23,7 +21,6 @@ from ..models import weights
 from ..prepare import volumes
 from ..upscaling import upscale
 from ..volume import FloatImage, Volume
-from . import perception
 from .findings import Finding, Method
 from .sources import Source
 
@@ -77,27 +74,6 @@ def findings(
         count = len(volume.slices)
         spread = sorted({count * (2 * n + 1) // (2 * TISSUE_SLICES) for n in range(TISSUE_SLICES)})
         found += _each(volume, spread, place.name, methods, options, look_at_tissue)
-    return found
-
-
-def under_kernels(
-    source: Source,
-    methods: Sequence[Method],
-    options: Options = Options(),  # noqa: B008
-) -> list[Finding]:
-    """PSNR and fine detail at ×2 of one scan under each of its kernels, shrunk: what a kernel changes of a gain.
-
-    They are scans to validate on.
-
-    Raises:
-        InputError: a scan cannot be read.
-    """
-    found: list[Finding] = []
-    for place in source.kernels:
-        scans = [scan for scan in source.val.scans if Path(source.val.root, scan.path) == place]
-        sites = {site for scan in scans for site in scan.sites}
-        told = perception.findings(replace(source.val, scans=scans), sites, methods, options)
-        found += [replace(one, scan=f"{place.name}, shrunk by 2") for one in told]
     return found
 
 

@@ -9,6 +9,7 @@ from ..tables import markdown
 from .findings import Finding
 from .measured import MEASURES, NONE, Measured, interval, millions, population, spread
 from .paper import paper
+from .perception import SLICES
 from .rows import Experiment, Row
 from .state import Trained
 from .systems import UNTRAINED
@@ -148,7 +149,7 @@ def as_is(found: Sequence[Finding]) -> str:
         for measure in dict.fromkeys(one.measure for one in own):
             values = {one.method: one.value for one in own if one.measure == measure}
             spreads = {one.method: one.sd for one in own if one.measure == measure}
-            unit, digits = _unit(measure)
+            unit, digits = ("lp/mm", 3) if measure.startswith("MTF50") else ("HU", 1)
             cells = []
             for method in methods:
                 cell = f"{values[method]:.{digits}f}" if method in values else NONE
@@ -157,16 +158,9 @@ def as_is(found: Sequence[Finding]) -> str:
                 if method in values and "sinc" in values and method not in (*UNTRAINED, "as it is"):
                     cell += f" ({values[method] - values['sinc']:+.{digits}f})"
                 cells.append(cell)
-            body.append([f"{measure}{unit}", *cells])
+            body.append([f"{measure}, {unit}", *cells])
         parts += [f"**{scan}**", markdown(["", *methods], body)]
     return "\n\n".join(["In brackets: less the windowed sinc.", *parts])
-
-
-def _unit(measure: str) -> tuple[str, int]:
-    """Of a figure of `as_is`, behind its name, and the digits it is worth."""
-    if measure.endswith("dB"):
-        return "", 2
-    return (", lp/mm", 3) if measure.startswith("MTF50") else (", HU", 1)
 
 
 def perception(found: Sequence[Finding]) -> str:
@@ -187,8 +181,8 @@ def perception(found: Sequence[Finding]) -> str:
     ]
     explained = (
         "Fine detail is the power beyond the input's Nyquist limit against the reference's: 0 dB is as much as there is,"
-        " less is smoother. It does not ask whether the detail is true; PSNR does. Patients' CT, at most four neighbouring"
-        " slices from the middle of each site."
+        " less is smoother. It does not ask whether the detail is true; PSNR does. Patients' CT, at most"
+        f" {SLICES} neighbouring slices from the middle of each site."
     )
     return f"{explained}\n\n{markdown(['', *(f'{site}: {measure}' for site in sites for measure in measures)], body)}"
 
@@ -223,7 +217,7 @@ def _course(one: Trained) -> str:
 
 def unfinished(rows: Sequence[Row], measured: Measured, absent: Sequence[Experiment] = ()) -> str:
     """Experiments of which there is nothing, and rows that failed or were not reached."""
-    body = [[f"`{one}`, every row", "not run yet"] for one in absent]
+    body = [[f"`{one}`", "not run yet"] for one in absent]
     for row in rows:
         fate = measured.fate(row)
         if fate.status in ("failed", "planned"):

@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from .. import __version__
 from ..files import atomic_path
+from ..models.registry import blueprint
 from ..results import code_identity
 from ..tables import markdown
 from . import comparison
-from .findings import Finding
-from .measured import Measured, population
+from .budgets import Budget
+from .findings import Findings
+from .measured import Measured, millions, population
 from .paper import paper
-from .plan import EXPERIMENTS, SCANNED, ct_sites
+from .plan import EXPERIMENTS, SCANNED, ct_sites, plan
 from .rows import Experiment, Row
+from .systems import SYSTEMS
 from .table2 import table2
 from .trainings import COMPOUND, Setting
 
@@ -25,16 +29,14 @@ CAVEATS = """\
 * The paper prints RMSE under the logarithm of PSNR, Eq. (15); its values show that MSE is meant, and MSE is used here.
 * The paper's own NRMSE and PSNR agree with each other in Table 1 and in the row "Ours". In the other rows of its
   Tables 2 and 3 they do not.
-* Its parameter cells mix units: EDSR's 127.5 M and RDN's 17.2 M are three networks together, of ×2, ×3 and ×4, the one
-  of ×2 having 40.7 M and 5.6 M; MetaRDN's 5.8 M is one network. Ours are counted in code, at the size that was trained.
+* Its parameter cells mix units: {cells}. Ours are counted in code, at the size that was trained.
 * Its §3.1, §4.1 and §4.4 disagree about the low-resolution images, shrunk CT or CBCT: both are measured.
 * No patient's CBCT with the planning CT is public in this form; the CBCT here is simulated in its projections.
 * "Equal terms" are ours: same scans, patches, steps, optimiser, averaging, centred coordinates and bicubic skip for
   every network but SRCNN, which starts from the bicubic image and has none. A network of one scale spends all its samples on it, one for six scales a sixth; the tables name both.
 * On equal terms L1 stands for squared error, and the compound loss of §3.3 for the second stages of SRGAN, ESRGAN and
   MIASSR. As published each has its own losses and weights, but our perceptual term, whose maps are normalised; Adam at
-  its own rate (1e-4 for VDSR's SGD at 0.1), halved every fifth of the steps; and this budget's steps, far fewer: so few
-  that some end below bicubic interpolation, which says how long such a training takes and nothing about its end.
+  its own rate (1e-4 for VDSR's SGD at 0.1), halved every fifth of the steps; and this budget's steps, far fewer.
 * The rates on equal terms were found with `mesr` (docs/explanation/choices.md) and the others keep PyTorch's own
   beginning, where `mesr` begins each block near identity; the ablation "the body begins as PyTorch makes it" says what
   that is worth.
@@ -54,32 +56,32 @@ CAVEATS = """\
 
 SHORT = """\
 * Trainings are short here: deep networks are furthest from their end, and the order of systems may change with more
-  steps."""
+  steps. As published, from their own beginnings at their own rates, some may end below bicubic interpolation: that says
+  how long such a training takes, and nothing about its end."""
 
 
 def write(
     page: Path, setting: Setting, rows: Sequence[Row], measured: Measured,
-    found: Sequence[Finding] = (), seen: Sequence[Finding] = (), figures: Sequence[tuple[str, Path]] = (),
+    found: Findings = Findings(), figures: Sequence[tuple[str, Path]] = (),  # noqa: B008
 ) -> None:  # fmt: skip
     """Write the page, replacing one that is there.
 
     Args:
         rows: of the plan, done or not.
-        found: of `as_is`.
-        seen: of `perception`.
+        found: figures that are no measurements of rows.
         figures: captions and pictures.
 
     Raises:
         OutputError: it cannot be written there.
     """
-    text = document(page, setting, rows, measured, found, seen, figures)
+    text = document(page, setting, rows, measured, found, figures)
     with atomic_path(page, force=True) as temporary:
         temporary.write_text(text, encoding="utf-8")
 
 
 def document(
     page: Path, setting: Setting, rows: Sequence[Row], measured: Measured,
-    found: Sequence[Finding] = (), seen: Sequence[Finding] = (), figures: Sequence[tuple[str, Path]] = (),
+    found: Findings = Findings(), figures: Sequence[tuple[str, Path]] = (),  # noqa: B008
 ) -> str:  # fmt: skip
     """The whole text, Markdown. Arguments as `write`."""
     cite = paper()
@@ -95,7 +97,7 @@ def document(
         *_warnings(setting),
         f"Beside our figures stand those of {cite['citation']}, doi [{cite['doi']}](https://doi.org/{cite['doi']}),"
         f" {cite['licence']}, transcribed as printed.",
-        "## What differs, and why", CAVEATS if setting.budget.giants else f"{CAVEATS}\n{SHORT}",
+        "## What differs, and why", _caveats(setting.budget),
         "## Protocol", _protocol(setting),
         "## Scans", _scans(measured, rows), *(f"* {one}" for one in setting.source.missing),
     ]  # fmt: skip
@@ -112,23 +114,52 @@ def document(
         parts += ["## Ablations", comparison.ablations(of["ablations"], measured, headline)]
     if "robustness" in of:
         parts += ["## Robustness, ×2", comparison.robustness(of["robustness"], measured)]
-    if found:
-        parts += ["## Native resolution, ×2: scans as they are", comparison.as_is(found)]
-    if seen:
-        parts += ["## Distortion and perception, ×2", comparison.perception(seen)]
+    if found.native:
+        parts += ["## Native resolution, ×2: scans as they are", comparison.as_is(found.native)]
+    if found.kernels:
+        parts += [
+            "## One scan under two kernels, shrunk by 2",
+            "It is of the scans to validate on, by which checkpoints and settings were chosen.",
+            comparison.perception(found.kernels),
+        ]
+    if found.perception:
+        parts += ["## Distortion and perception, ×2", comparison.perception(found.perception)]
     if figures:
         parts += ["## Figures", *(f"![{title}]({_beside(page, path)})\n\n{title}" for title, path in figures)]
     parts += ["## Budgets", comparison.budgets(rows, measured)]
-    begun = {row.experiment for row in rows}
-    absent = [
-        one
-        for one in EXPERIMENTS
-        if one not in begun | ({"native"} if found else set()) | ({"figures"} if figures else set())
-    ]
-    missing = comparison.unfinished(rows, measured, absent)
+    missing = comparison.unfinished(rows, measured, _absent(setting, rows, found, figures))
     if missing:
         parts += ["## Missing", missing]
     return "\n\n".join(parts) + "\n"
+
+
+def _absent(
+    setting: Setting, rows: Sequence[Row], found: Findings, figures: Sequence[tuple[str, Path]]
+) -> list[Experiment]:
+    """The experiments that these scans could have and of which there is nothing."""
+    source, budget = setting.source, setting.budget
+    phantom = source.phantom is not None and budget.split == "test"
+    able = {row.experiment for row in plan(EXPERIMENTS, setting)} | {"figures"}
+    able |= {"native"} if phantom or source.kernels else set()
+    there = {row.experiment for row in rows}
+    there |= {"native"} if found.native or found.kernels else set()
+    there |= {"figures"} if figures else set()
+    return [one for one in EXPERIMENTS if one in able - there]
+
+
+def _caveats(budget: Budget) -> str:
+    """With what the paper's parameter cells hold: three networks of a system published for one scale each, counted."""
+    printed, told = paper()["table2"], []
+    for name in ("edsr", "rdn"):
+        system = SYSTEMS[name]
+        specs = [system.spec("published", replace(budget, tiny=False), scale) for scale in (2, 3, 4)]
+        counts = [blueprint(spec).parameter_count for spec in specs]
+        told.append(
+            f"{system.column}'s {printed[system.column]['parameters']} are its networks of ×2, ×3 and ×4 together"
+            f" ({millions(sum(counts))}), of which that of ×2 has {millions(counts[0])}"
+        )
+    text = CAVEATS.format(cells="; ".join(told))
+    return text if budget.giants else f"{text}\n{SHORT}"
 
 
 def _warnings(setting: Setting) -> list[str]:

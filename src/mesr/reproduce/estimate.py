@@ -14,6 +14,7 @@ from ..device import resolve_device, use_bf16
 from ..grid import Axis, Grid
 from ..models import build
 from ..models.cost import Cost
+from ..models.weights import INVENTING
 from .rows import Row
 from .state import State
 from .trainings import Training, network_cost
@@ -29,7 +30,7 @@ class Estimate(NamedTuple):
 
     Attributes:
         status: as in plan.json.
-        cost: of its networks, the multiply-adds of the last; None for an untrained method.
+        cost: of its networks (`Row.cost`); None for an untrained method.
         steps: of its own trainings that are not done, and of those they start from.
         minutes: of those steps; None where there are none.
         least: whether more is to come: the critic and the perceptual term are not timed.
@@ -49,7 +50,6 @@ def estimates(rows: Sequence[Row], state: State, device: str = "auto") -> list[E
     counted: set[str] = set()
     found = []
     for row in rows:
-        costs = [network_cost(one) for one in row.trainings]
         due: dict[str, Training] = {}
         if not row.absent:
             due = {
@@ -64,10 +64,10 @@ def estimates(rows: Sequence[Row], state: State, device: str = "auto") -> list[E
             Estimate(
                 row,
                 state.fate(row).status,
-                Cost(sum(one.parameters for one in costs), costs[-1].pixel) if costs else None,
+                row.cost,
                 sum(one.config.steps for one in due.values()),
                 seconds / 60 if due else None,
-                any(one.config.losses.keys() != {"l1"} for one in due.values()),
+                any(one.config.losses.keys() & {*INVENTING} for one in due.values()),
             )
         )
     return found

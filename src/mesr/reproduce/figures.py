@@ -17,7 +17,7 @@ from .ablations import LOSS
 from .findings import Finding
 from .measured import Measured
 from .perception import DETAIL, PSNR, invented
-from .plan import EQUAL
+from .plan import EQUAL, on_equal_terms
 from .rows import Row
 from .running import Runner
 from .systems import SYSTEMS
@@ -108,17 +108,13 @@ def plots(
         site: whose slices; all where empty.
         timed: of `timing`; without them nothing is drawn against time.
     """
-    own = [row for row in rows if row.group == EQUAL and "2" in row.scales and measured.of(row, "2", site)]
-    own = [row for row in own if not row.family and not row.control]  # At ×2 a family is its first member.
+    own = [row for row in rows if on_equal_terms(row) and "2" in row.scales and measured.of(row, "2", site)]
     networks = [row for row in own if row.trainings]
     if not own:
         return []
     mark = f"{site or 'all sites'}, ×2, on equal terms{runner.setting.budget.mark}"
-    costs = {row.id: measured.cost(row) for row in networks}
     made = []
-    points = [
-        (row.title, cost.parameters / 1e6, row) for row in networks if (cost := costs[row.id]) is not None
-    ]
+    points = [(row.title, cost.parameters / 1e6, row) for row in networks if (cost := row.cost) is not None]
     path = folder / "psnr-parameters.png"
     _scatter(points, measured, site, "parameters, millions", mark, path)
     made.append((f"PSNR against parameters: {mark}.", path))
@@ -166,7 +162,7 @@ def pictures(rows: Sequence[Row], runner: Runner, folder: Path) -> list[Captione
     """Each site's middle slice shrunk and restored by several systems, with difference maps."""
     shown = [
         row for row in rows
-        if row.group == EQUAL and row.system in SHOWN and not row.control and runner.shows(row) and "2" in row.scales
+        if on_equal_terms(row) and row.system in SHOWN and runner.shows(row) and "2" in row.scales
     ]  # fmt: skip
     made: list[Captioned] = []
     options = runner.options
@@ -183,40 +179,38 @@ def pictures(rows: Sequence[Row], runner: Runner, folder: Path) -> list[Captione
 
 
 def changes(rows: Sequence[Row], runner: Runner, folder: Path) -> list[Captioned]:
-    """What the compound loss made of MESR's answer, and the adversarial term alone of mesr-lite's, on each site's middle slice.
-
-    MESR's is held against the control that went on for as many steps on L1 alone, where it was trained, else against
-    the start; mesr-lite's against the one that went on for as many steps with the perceptual term and no critic.
-    """
-    equal = [row for row in rows if row.experiment == "table2" and row.group == EQUAL and row.trainings]
-    done = [row for row in equal if runner.shows(row)]
-    losses = {
-        frozenset(row.trainings[0].config.losses): row
-        for row in rows
-        if row.group == LOSS and runner.shows(row)
-    }
-    pairs: list[tuple[str, str, Row | None, Row | None]] = []
-    after = next((row for row in done if row.system == "mesr-compound" and not row.control), None)
-    if after is not None:
-        start = after.trainings[0].after
-        alike = [
-            row
-            for row in done
-            if row.trainings[0].after == start and row.trainings[0].config.losses == {"l1": 1.0}
-        ]
-        before = next(iter([*alike, *(row for row in done if row.trainings[0] == start)]), None)
-        pairs.append(("the adversarial and perceptual terms", "invented", before, after))
-    two, three = losses.get(frozenset({"l1", "perceptual"})), losses.get(frozenset(COMPOUND))
-    pairs.append(("the adversarial term, in mesr-lite,", "invented-by-critic", two, three))
+    """What the compound loss made of MESR's answer, and the adversarial term alone of mesr-lite's, on each site's middle slice."""
+    done = [row for row in rows if row.trainings and runner.shows(row)]
     made: list[Captioned] = []
-    for of, name, before, after in pairs:
-        if before is None or after is None:
-            continue
-        plain, changed = ((row.title, runner.path(row.trainings[0])) for row in (before, after))
-        drawn = invented(runner.spec, plain, changed, folder, runner.options, of=of, name=name)
-        told = f"{of} changed, against {before.title}{runner.setting.budget.mark}"
-        made += [(f"{site}, ×2: what {told}.", path) for site, path in drawn]
+    for told, name, pair in (
+        ("what the adversarial and perceptual terms changed", "invented", _compound(done)),
+        ("what the adversarial term changed in mesr-lite", "invented-by-critic", _critic(done)),
+    ):
+        if pair is not None:
+            before, after = ((row.title, runner.path(row.trainings[0])) for row in pair)
+            drawn = invented(runner.spec, before, after, folder, runner.options, told=told, name=name)
+            against = f"against {before[0]}{runner.setting.budget.mark}"
+            made += [(f"{site}, ×2: {told}, {against}.", path) for site, path in drawn]
     return made
+
+
+def _compound(done: Sequence[Row]) -> tuple[Row, Row] | None:
+    """MESR (compound), behind the control that went on for as many steps on L1 alone, else behind its start."""
+    equal = [row for row in done if row.experiment == "table2" and row.group == EQUAL and not row.averaged]
+    after = next((row for row in equal if row.system == "mesr-compound"), None)
+    if after is None:
+        return None
+    start = after.trainings[0].after
+    alike = [row for row in equal if row.trainings[0].after == start and row is not after]
+    before = next(iter(alike), None) or next((row for row in equal if row.trainings[0] == start), None)
+    return None if before is None else (before, after)
+
+
+def _critic(done: Sequence[Row]) -> tuple[Row, Row] | None:
+    """mesr-lite fine-tuned on all three losses, behind the one that went on for as many steps without a critic."""
+    own = {frozenset(row.trainings[0].config.losses): row for row in done if row.group == LOSS}
+    before, after = own.get(frozenset(COMPOUND) - {"adversarial"}), own.get(frozenset(COMPOUND))
+    return None if before is None or after is None else (before, after)
 
 
 def _tradeoff(rows: Sequence[Row], seen: Sequence[Finding], path: Path) -> None:

@@ -7,6 +7,7 @@ import math
 from collections.abc import Collection, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
+from typing import NamedTuple
 
 from ..files import atomic_path
 
@@ -31,6 +32,14 @@ class Finding:
     measure: str
     value: float
     sd: float = math.nan
+
+
+class Findings(NamedTuple):
+    """What a page tells besides measurements: of `as_is`, of `perception.under_kernels` and of `perception`."""
+
+    native: Sequence[Finding] = ()
+    kernels: Sequence[Finding] = ()
+    perception: Sequence[Finding] = ()
 
 
 def write(found: Sequence[Finding], path: Path, keeping: Collection[str] = ()) -> None:

@@ -8,14 +8,11 @@ from dataclasses import replace
 from pathlib import Path
 
 from ..degrade import recipe, text_of
-from ..models.cost import Cost
-from ..models.orientations import ORIENTATIONS
 from ..results import Row as Result
 from ..results import read_results
 from ..tables import Difference, Mean, paired, summary
 from .rows import Row
 from .state import Fate, State, Trained
-from .trainings import network_cost
 
 NONE = "–"
 MEASURES = (("psnr", "PSNR, dB", 2), ("ssim", "SSIM", 4), ("nrmse", "NRMSE", 4))
@@ -74,15 +71,6 @@ class Measured:
         """What the training turned out to be whose network answers a scale; None where it did not end."""
         one = row.training_at(scale)
         return self.state.trained(one) if one else None
-
-    def cost(self, row: Row) -> Cost | None:
-        """Of the row's networks together, measured or not; the multiply-adds of the one that answers ×2."""
-        answering = row.training_at("2")
-        if answering is None:
-            return None
-        times = len(ORIENTATIONS) if row.averaged else 1
-        parameters = sum(network_cost(one).parameters for one in row.trainings)
-        return Cost(parameters, times * network_cost(answering).pixel)
 
 
 def spread(mean: Mean | None, digits: int) -> str:

@@ -6,6 +6,7 @@ A critic asks for detail, L1 for the truth; what the one gives and the other tak
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 
@@ -20,7 +21,7 @@ from ..metrics import fine_detail, psnr
 from ..models import weights
 from ..testset import EvaluationSpec, subjects
 from .findings import Finding, Method
-from .sources import limited
+from .sources import Source, limited
 
 SCALE = Fraction(2)
 SLICES = 4
@@ -57,6 +58,25 @@ def findings(
     return [Finding(*about, float(np.mean(values))) for about, values in found.items()]
 
 
+def under_kernels(
+    source: Source,
+    methods: Sequence[Method],
+    options: Options = Options(),  # noqa: B008
+) -> list[Finding]:
+    """The same of one scan under each of its kernels (`Source.kernels`), which are scans to validate on.
+
+    Raises:
+        InputError: a scan cannot be read.
+    """
+    found: list[Finding] = []
+    for place in source.kernels:
+        scans = [scan for scan in source.val.scans if Path(source.val.root, scan.path) == place]
+        sites = {site for scan in scans for site in scan.sites}
+        told = findings(replace(source.val, scans=scans), sites, methods, options)
+        found += [replace(one, scan=f"{place.name}, {one.scan}") for one in told]
+    return found
+
+
 def invented(
     spec: EvaluationSpec,
     plain: Method,
@@ -64,14 +84,14 @@ def invented(
     folder: Path,
     options: Options = Options(),  # noqa: B008
     *,
-    of: str = "the adversarial and perceptual terms",
+    told: str = "what the adversarial and perceptual terms changed",
     name: str = "invented",
 ) -> Iterator[tuple[str, Path]]:
     """Draw, for the middle slice of every site, what a loss changed; yields site and picture.
 
     Args:
         plain, perceptual: the network without and with it.
-        of: the loss, in words.
+        told: what is seen, in words.
         name: ends the pictures' names.
 
     Raises:
@@ -86,7 +106,7 @@ def invented(
         picture.comparison(
             one.window.inverse(pair.lr), {perceptual[0]: after}, before, path, one.window, one.volume.unit,
             against=plain[0],
-            title=f"{one.site}, ×{SCALE}: what {of} changed. Research use only.",
+            title=f"{one.site}, ×{SCALE}: {told}. Research use only.",
             force=True,
         )  # fmt: skip
         yield one.site, path

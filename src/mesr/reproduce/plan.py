@@ -35,7 +35,7 @@ AVERAGED = ("meta-rdn", "miassr", "mesr-lite")
 """Systems asked in eight orientations as well, since MESR answers in four of its own."""
 
 FREE = ("meta-rdn", "miassr", "mesr-lite", "mesr")
-"""Systems with a head for every scale: on equal terms measured at all of them on every site, where all else is on the pelvis only,
+"""Systems with a head for every scale: on equal terms measured at all of them on every CT site, where all else is on the pelvis only,
 and trained for longer as well, whether their order lasts."""
 
 DEGRADATIONS = (
@@ -59,10 +59,10 @@ def plan(experiments: Iterable[Experiment], setting: Setting) -> list[Row]:
 
 def _sparing(row: Row, setting: Setting) -> Row:
     """What no table shows of a row is not measured."""
-    everywhere = row.group == EQUAL and row.system in FREE and not row.control
-    if row.experiment not in ("table2", "ablations") or everywhere or row.sites or row.scales == ("2",):
+    if row.experiment not in ("table2", "ablations") or row.sites or row.scales == ("2",):
         return row
-    return replace(row, thorough=setting.source.pelvis)
+    everywhere = on_equal_terms(row) and row.system in FREE
+    return replace(row, thorough=ct_sites(setting) if everywhere else setting.source.pelvis)
 
 
 def _marked(row: Row) -> Row:
@@ -204,8 +204,13 @@ def table3(setting: Setting) -> list[Row]:
     return rows
 
 
+def on_equal_terms(row: Row) -> bool:
+    """Whether it stands for its system in Table 2 on equal terms: no control, and no family, which at ×2 is its first member."""
+    return row.experiment == "table2" and row.group == EQUAL and not row.control and not row.family
+
+
 def ct_sites(setting: Setting) -> tuple[str, ...]:
-    """The sites of CT that are measured."""
+    """The sites of CT that are measured, a phantom's included."""
     return _sites(setting, phantom=True)
 
 

@@ -5,8 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from ..models.cost import Cost
+from ..models.orientations import ORIENTATIONS
 from ..models.weights import ENSEMBLE
-from .trainings import Training
+from .trainings import Training, network_cost
 
 Experiment = Literal["table1", "table2", "table3", "ablations", "robustness", "native", "figures"]
 
@@ -54,6 +56,16 @@ class Row:
             return self.system
         first = self.trainings[0].name + ("-family" if self.family else "")
         return f"{first}{ENSEMBLE}" if self.averaged else first
+
+    @property
+    def cost(self) -> Cost | None:
+        """Of its networks together, measured or not; the multiply-adds of the one that answers ×2."""
+        answering = self.training_at("2")
+        if answering is None:
+            return None
+        times = len(ORIENTATIONS) if self.averaged else 1
+        parameters = sum(network_cost(one).parameters for one in self.trainings)
+        return Cost(parameters, times * network_cost(answering).pixel)
 
     def training_at(self, scale: str) -> Training | None:
         """The one whose network answers a scale; None for an untrained method."""

@@ -108,8 +108,8 @@ class Runner:
         if not row.trainings:
             return row.system
         due = (step for one in row.trainings for step in one.chain() if not self.has(step))
-        if any("perceptual" in step.config.losses for step in due) and self._no_vgg is not None:
-            raise self._no_vgg
+        if any("perceptual" in step.config.losses for step in due) and self._vgg_problem:
+            raise self._vgg_problem
         paths = [[self._trained(one) for one in training.chain()][-1] for training in row.trainings]
         path = self._family(row, paths) if row.family else paths[0]
         return f"{path}{ENSEMBLE}" if row.averaged else path
@@ -139,8 +139,10 @@ class Runner:
         return found[0].weights_id, found[0].commit
 
     @cached_property
-    def _no_vgg(self) -> WeightsError | None:
+    def _vgg_problem(self) -> WeightsError | None:
         """Why the perceptual term cannot be had: found out once, and before what it would go on from is trained."""
+        if sentence := vgg.to_fetch(self.setting.vgg):
+            self.telling.line(sentence)
         try:
             vgg.load(self.setting.vgg)
         except WeightsError as error:

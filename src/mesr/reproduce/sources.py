@@ -84,6 +84,7 @@ def source(data: Path | None) -> Source:
     """The scans of a folder, or those inside `pydicom-data` where none is named.
 
     Raises:
+        UnreadableInput: code `not-found`, there is no such folder.
         UsageError: codes `no-specification`, the folder is described nowhere; `no-scans`, there are none at all.
     """
     return _of_folder(data) if data is not None else _of_pydicom()
@@ -127,10 +128,10 @@ def at_sites(spec: EvaluationSpec, sites: Collection[str]) -> EvaluationSpec:
 
 def _of_folder(folder: Path) -> Source:
     """Specifications beside the scans count before the repository's."""
-    own = all((folder / name).is_file() for name in ("scans.yaml", "val.yaml", "test.yaml"))
-    place = folder if own else CONFIGS
     if not folder.is_dir():
         raise UnreadableInput("not-found", "There is no such folder.", path=folder)
+    own = all((folder / name).is_file() for name in ("scans.yaml", "val.yaml", "test.yaml"))
+    place = folder if own else CONFIGS
     if not (place / "scans.yaml").is_file():
         raise UsageError(
             "no-specification",

@@ -108,13 +108,9 @@ def training(system: System, terms: Terms, setting: Setting, scale: int | None =
     config = tuned(config, system.second or COMPOUND, setting, depths)
     config.optimiser = published_optimiser(system.rate, budget.tuning)
     config.critic.loss = system.critic
-    if not budget.tiny:
-        config.critic.features = PUBLISHED_FEATURES
-    if (
-        system.critic != "wasserstein"
-    ):  # The discriminators that were published learn in turns, from the first step on.
-        config.critic.steps = 1
-        config.schedule = {}
+    if system.critic != "wasserstein":  # A published discriminator learns in turns, from the first step on.
+        config.critic.steps, config.schedule = 1, {}
+        config.critic.features = config.critic.features if budget.tiny else PUBLISHED_FEATURES
     return Training(config, start)
 
 
