@@ -54,9 +54,7 @@ def table3(rows: Sequence[Row], measured: Measured) -> str:
         body = []
         for row in rows:
             known = printed.get(row.column, {}).get(site, {})
-            behind = (
-                measured.difference(leader, row, "2", site=site) if leader and leader is not row else None
-            )
+            behind = measured.lead(leader, row, "2", site=site)
             body.append(
                 [
                     row.title,

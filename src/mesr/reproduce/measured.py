@@ -67,6 +67,12 @@ class Measured:
         found = [_anywhere(one, "row") for one in own] + [_anywhere(one, "base") for one in other]
         return next(iter(paired(found, "row", "base", measure).values()), None)
 
+    def lead(
+        self, leader: Row | None, row: Row, scale: str, measure: str = "psnr", site: str = ""
+    ) -> Difference | None:
+        """What a leader is ahead of a row by; None of itself."""
+        return self.difference(leader, row, scale, measure, site) if leader and leader is not row else None
+
     def answering(self, row: Row, scale: str) -> Trained | None:
         """What the training turned out to be whose network answers a scale; None where it did not end."""
         one = row.training_at(scale)

@@ -93,7 +93,7 @@ def _systems(rows: Sequence[Row], measured: Measured, site: str, leader: Row | N
         cost = row.cost
         answering = measured.answering(row, "2")
         ours = [spread(measured.mean(row, "2", name, site), digits) for name, _, digits in MEASURES]
-        behind = measured.difference(leader, row, "2", site=site) if leader and leader is not row else None
+        behind = measured.lead(leader, row, "2", site=site)
         body.append(
             [
                 row.title, *([missing, "", ""] if missing else ours), interval(behind),
@@ -107,7 +107,7 @@ def _systems(rows: Sequence[Row], measured: Measured, site: str, leader: Row | N
     found = [one for row in rows for one in measured.of(row, "2", site)]
     title = f"×2, {site or 'all sites'}: {population(found)}." if found else "Nothing is measured yet."
     header = [
-        "system", "PSNR, dB", "SSIM", "NRMSE", f"{leader.title if leader else 'MESR'} minus it, dB [95 %]",
+        "system", "PSNR, dB", "SSIM", "NRMSE", _minus(leader),
         "paper: PSNR", "paper: SSIM", "paper: NRMSE", "parameters", "paper: parameters", "multiply-adds a pixel",
         "samples at ×2",
     ]  # fmt: skip
@@ -182,17 +182,15 @@ def _in_body(rows: Sequence[Row], measured: Measured, site: str, leader: Row | N
     body = []
     for row in rows:
         if measured.of(row, "2", site):
-            behind = (
-                measured.difference(leader, row, "2", "psnr_body", site)
-                if leader and leader is not row
-                else None
-            )
             cells = (spread(measured.mean(row, "2", name, site), digits) for name, _, digits in BODY)
-            body.append([row.title, *cells, interval(behind)])
-    header = [f"×2, {site or 'all sites'}", *(title for _, title, _ in BODY)]
-    return (
-        markdown([*header, f"{leader.title if leader else 'MESR'} minus it, dB [95 %]"], body) if body else ""
-    )
+            body.append([row.title, *cells, interval(measured.lead(leader, row, "2", "psnr_body", site))])
+    header = [f"×2, {site or 'all sites'}", *(title for _, title, _ in BODY), _minus(leader)]
+    return markdown(header, body) if body else ""
+
+
+def _minus(leader: Row | None) -> str:
+    """The head of a column of `Measured.lead`."""
+    return f"{leader.title if leader else 'MESR'} minus it, dB [95 %]"
 
 
 def _by_site(rows: Sequence[Row], measured: Measured, scale: str, leader: Row | None) -> str:
