@@ -182,6 +182,30 @@ def test_one_scan_under_two_names_is_in_one_split_or_refused(tmp_path: Path) -> 
         prepare_pairs(cohort([tmp_path / "in"], simulated=False), tmp_path / "set", AS_PLACED)
 
 
+def test_two_fractions_of_one_patient_are_not_trained_and_validated_on(tmp_path: Path) -> None:
+    """Each CBCT shows another part of the same CT, so what is kept of its slices differs."""
+    values, _ = phantoms.body(0, PLACE)
+    _, i, j = np.indices(PLACE.size)
+    for name, radius in (("a", 37.5), ("b", 35.0)):
+        folder = patient(tmp_path / "in" / name, 0)
+        seen = noisy(values)
+        seen[(i - 37.5) ** 2 + (j - 39.5) ** 2 > radius**2] = -1000
+        io.write(volume(PLACE, seen), folder / "cbct.mha", force=True)
+    with pytest.raises(InputError, match="same slice") as raised:
+        prepare_pairs(cohort([tmp_path / "in"], simulated=False), tmp_path / "set", AS_PLACED)
+    assert "`patient`" in raised.value.fix
+
+
+def test_the_difference_told_is_that_inside_the_body(tmp_path: Path) -> None:
+    """Air that both scans show alike does not make them look more alike."""
+    folder = patient(tmp_path / "in" / "a", 0)
+    values, _ = phantoms.body(0, PLACE)
+    shifted = np.where(values > -1000, values + 40, values).astype(np.float32)
+    io.write(volume(PLACE, shifted), folder / "cbct.mha", force=True)
+    (row,) = prepare_pairs(cohort([tmp_path / "in"], simulated=False), tmp_path / "set", AS_PLACED)
+    assert row.difference_hu == pytest.approx(40, abs=1.5)
+
+
 def test_slices_beyond_the_cbct_are_left_out_and_counted(tmp_path: Path) -> None:
     folder = patient(tmp_path / "in" / "a")
     values, _ = phantoms.body(0, PLACE)

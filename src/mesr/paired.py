@@ -70,7 +70,8 @@ class PairedSlice(NamedTuple):
 
     Attributes:
         ct, cbct: (H, W) HU.
-        body: (H, W), what of them is kept.
+        body: (H, W), what of them is kept: the body and a rim of air, where both scans show it.
+        inside: (H, W), the body alone.
         number: of the CT's slice.
         spacing: (dz, dy, dx), mm.
     """
@@ -78,6 +79,7 @@ class PairedSlice(NamedTuple):
     ct: FloatImage
     cbct: FloatImage
     body: Mask
+    inside: Mask
     number: int
     spacing: tuple[float, float, float]
 
@@ -125,8 +127,9 @@ class PairedScan:
             if kept.sum() < max(LEAST_COVERED * body.sum(), least_pixels):
                 self.left_out += 1
                 continue
+            inside = resize_mask(ct.body[k], grid.rows, grid.columns)
             number = slice_number(volume, k)
-            yield PairedSlice(shrunk(values, grid), moved[k], kept, number, place.spacing)
+            yield PairedSlice(shrunk(values, grid), moved[k], kept, inside, number, place.spacing)
 
     def _align(self, cbct: Placed, ct: Placed) -> itk.Transform:
         """Takes points of the CT to points of the CBCT; what is judged is what is used.
@@ -154,20 +157,20 @@ class PairedScan:
     def _simulated(self, volume: Volume) -> Iterator[PairedSlice]:
         """Pairs of a CT and what a cone-beam scanner would have made of its slices."""
         values, _ = hu(volume)
-        body = body_mask(values, volume.geometry, rim_mm=RIM_MM)
+        rim, body = (body_mask(values, volume.geometry, rim_mm=mm) for mm in (RIM_MM, 0.0))
         grid = plane_grid(volume.geometry, self.config.size)
         spacing = volume.geometry.resampled(grid).spacing
         _, dy, dx = volume.spacing
         for k, one in enumerate(values):
-            if body[k].sum() * dy * dx < LEAST_BODY_MM2:
+            if rim[k].sum() * dy * dx < LEAST_BODY_MM2:
                 self.left_out += 1
                 continue
             number = slice_number(volume, k)
             # Without the couch, which is background and would only cost time.
-            alone = np.where(body[k], one, np.float32(AIR_HU))
+            alone = np.where(rim[k], one, np.float32(AIR_HU))
             cbct = simulate(alone, (dy, dx), self.config.beam, self._seed(number))
-            kept = resize_mask(body[k], grid.rows, grid.columns)
-            yield PairedSlice(shrunk(one, grid), shrunk(cbct, grid), kept, number, spacing)
+            kept, inside = (resize_mask(mask[k], grid.rows, grid.columns) for mask in (rim, body))
+            yield PairedSlice(shrunk(one, grid), shrunk(cbct, grid), kept, inside, number, spacing)
 
     def _seed(self, number: int) -> int:
         """Another one for every patient and slice."""

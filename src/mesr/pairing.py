@@ -27,6 +27,7 @@ from .paired import LEAST_SIDE, PairedScan, PairedSlice, PairingConfig
 from .patients import PatientSpec, drawn
 from .prepare import ScanSpec, SetSpec, assert_slices, assert_split, body_extent, check_place, site_of
 from .quality import Quality
+from .volume import FloatImage
 
 HIGHEST = 32_767.0
 """What int16 holds."""
@@ -133,7 +134,7 @@ def _written(scan: PairedScan, folder: Path) -> _Written:
                 "paired": files[1],
                 "site": site_of(scan.spec.sites, one.number),
                 "shape": shape,
-                "sha256": hashlib.sha256(np.ascontiguousarray(kept[0]).tobytes()).hexdigest(),
+                "sha256": _fingerprint(one.ct),
             }
         )
         entry.spacing = one.spacing
@@ -143,8 +144,15 @@ def _written(scan: PairedScan, folder: Path) -> _Written:
     return entry
 
 
+def _fingerprint(ct: FloatImage) -> str:
+    """Of a whole CT slice: another fraction's CBCT, which shows more or less of it, does not change it."""
+    whole = np.rint(np.clip(ct, -HIGHEST, HIGHEST)).astype(np.int16)
+    return hashlib.sha256(whole.tobytes()).hexdigest()
+
+
 def _difference(one: PairedSlice) -> float:
-    return float(np.abs(one.cbct - one.ct)[one.body].mean())
+    """Mean |CBCT − CT| inside the body, HU: not on the air around it, where the two agree."""
+    return float(np.abs(one.cbct - one.ct)[one.body & one.inside].mean())
 
 
 def _series(entry: _Written, spec: PatientSpec) -> dict[str, Any]:

@@ -197,7 +197,11 @@ def assert_slices(series: list[dict[str, Any]]) -> None:
     for one in series:
         for entry in one["slices"]:
             if splits.setdefault(entry["sha256"], one["split"]) != one["split"]:
-                raise InputError("split", "The same slice is in both train and val.")
+                raise InputError(
+                    "split",
+                    "The same slice is in both train and val.",
+                    "Name all scans of one person alike, as `patient` in a specification.",
+                )
 
 
 def _prepare_scan(scan: ScanSpec, root: Path, folder: Path) -> dict[str, Any]:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pytest
+import torch
 
-from mesr.degrade import ConeBeam, simulate
+from mesr.degrade import ConeBeam, cone_beam, simulate
 from mesr.degrade.cone_beam import IDEAL
 from mesr.errors import UsageError
 from mesr.volume import FloatImage, Mask
@@ -144,7 +146,21 @@ def test_starved_rays_and_an_empty_slice_stay_finite(phantom: FloatImage) -> Non
     )
     empty = simulate(np.full((32, 32), -3024, np.float32), 1.0, replace(IDEAL_HERE, views=24))
     assert np.isfinite(dark).all()
-    np.testing.assert_allclose(empty, -1000, atol=30)
+    np.testing.assert_allclose(empty, -1000, atol=1e-3)
+
+
+def test_no_more_arrives_than_was_sent(phantom: FloatImage, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Air stored as −1024, as scanners and prepared sets have it, attenuates nothing, not less than that."""
+    seen: list[torch.Tensor] = []
+
+    def measure(integrals: torch.Tensor, *others: Any) -> torch.Tensor:
+        seen.append(integrals)
+        return integrals
+
+    monkeypatch.setattr(cone_beam, "measure", measure)
+    simulate(np.where(phantom > -900, phantom, np.float32(-1024)), SPACING, ConeBeam(views=8, element_mm=2.0))
+    assert seen[0].min() == 0
+    assert seen[0].max() > 1
 
 
 def test_a_slice_that_fits_into_no_scanner_is_refused() -> None:

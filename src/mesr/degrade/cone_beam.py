@@ -15,7 +15,6 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ..errors import UsageError
-from ..intensity import AIR_HU
 from ..volume import FloatImage
 from .fan_beam import FanBeam, Filter
 
@@ -89,7 +88,8 @@ def simulate(
     """The slice as that scan shows it, on the same pixels.
 
     Args:
-        slice_hu: (H, W) HU; the isocentre is its middle. Values under −1024 count as air.
+        slice_hu: (H, W) HU; the isocentre is its middle. Nothing attenuates less than nothing: values under
+            −1000 count as that.
         spacing_mm: of its pixels, rows and columns where they differ.
         settings: of the scan.
         seed: decides the noise and the gains.
@@ -101,7 +101,7 @@ def simulate(
         UsageError: the slice does not fit between source and detector, code `degradation`.
     """
     spacing = spacing_mm if isinstance(spacing_mm, tuple) else (spacing_mm, spacing_mm)
-    relative = torch.from_numpy(np.maximum(slice_hu, np.float32(AIR_HU)).astype(np.float32)) / 1000 + 1
+    relative = torch.from_numpy(np.asarray(slice_hu, np.float32) / 1000 + 1).clamp(min=0)
     across = math.hypot(*(n * d for n, d in zip(slice_hu.shape, spacing, strict=True)))
     if across >= 1.8 * settings.source_mm:
         raise UsageError(
