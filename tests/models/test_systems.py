@@ -47,7 +47,10 @@ systems = pytest.mark.parametrize(
     ],
 )
 def test_a_system_has_the_published_size(name: str, args: dict[str, Any], parameters: int) -> None:
-    """The numbers are worked out from the publications layer by layer: n·m·k² + m for each convolution."""
+    """The numbers are worked out from the publications layer by layer: n·m·k² + m for each convolution.
+
+    Ours of meta heads are 256 more: their perceptron is told two scales, one for each axis.
+    """
     assert blueprint({"name": name, "args": args}).parameter_count == parameters
 
 

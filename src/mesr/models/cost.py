@@ -6,6 +6,7 @@ from fractions import Fraction
 from typing import NamedTuple
 
 import torch
+from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from ..grid import Axis, Grid
@@ -14,8 +15,8 @@ from .registry import Spec, blueprint
 PATCH = 48
 """Low-resolution pixels along the side of the patch that a patch's cost is stated for (96 at ×2, as §4.3)."""
 
-_COUNTED = 4
-"""Along the side of the one that is run to count: large enough for the head to take the form it takes on slices."""
+_COUNTED = (8, 12)
+"""Along the sides of the two that are run to count: large enough for the head to take the form it takes on slices."""
 
 
 class Cost(NamedTuple):
@@ -23,8 +24,9 @@ class Cost(NamedTuple):
 
     Attributes:
         parameters: trained numbers.
-        pixel: multiply-adds of its convolutions and products for one low-resolution pixel, as inference computes
-            them; additions, activations, norms and the Winograd form's savings are left out.
+        pixel: multiply-adds of its convolutions and products for one more low-resolution pixel, as inference
+            computes them; additions, activations, norms and the Winograd form's savings are left out, and so is what
+            is computed once a scale whatever the size, a meta head's kernels.
     """
 
     parameters: int
@@ -37,14 +39,20 @@ class Cost(NamedTuple):
 
 
 def cost(spec: Spec, scale: int | str | Fraction = 2) -> Cost:
-    """Count a network at a scale, by running it on a few pixels with empty weights.
+    """Count a network at a scale, by running it with empty weights on a few pixels and on some more.
 
     Raises:
         UsageError: as `registry.build`.
     """
     model = blueprint(spec).to_empty(device="cpu").eval()
-    axis = Axis.scaled(_COUNTED, Fraction(scale))
+    few, more = (_multiply_adds(model, side, Fraction(scale)) for side in _COUNTED)
+    return Cost(model.parameter_count, (more - few) / (_COUNTED[1] ** 2 - _COUNTED[0] ** 2))
+
+
+def _multiply_adds(model: nn.Module, side: int, scale: Fraction) -> float:
+    """Of one image of so many pixels along its sides."""
+    axis = Axis.scaled(side, scale)
     # In float16, which none of `kernels` takes, every convolution is PyTorch's own, which the counter sees.
     with torch.no_grad(), torch.autocast("cpu", torch.float16), FlopCounterMode(display=False) as counter:
-        model(torch.zeros(1, 1, _COUNTED, _COUNTED), Grid.plane(axis, axis))
-    return Cost(model.parameter_count, counter.get_total_flops() / 2 / _COUNTED**2)
+        model(torch.zeros(1, 1, side, side), Grid.plane(axis, axis))
+    return float(counter.get_total_flops()) / 2
