@@ -84,6 +84,9 @@ def illustrate_scales(
 ) -> list[Path]:
     """Draw `out/SITE-NAME.png` for each of the sites, its middle slice at every scale, over earlier ones.
 
+    Args:
+        sites: all of them where empty.
+
     Raises:
         InputError: a scan cannot be read.
         OutputError: a picture cannot be written there.
@@ -91,7 +94,7 @@ def illustrate_scales(
     loaded = [weights.load(model) for model in models]
     paths = []
     for one in middle_slices(spec):
-        if one.site not in sites:
+        if sites and one.site not in sites:
             continue
         shown = {}
         for scale in map(parse_scale, scales):

@@ -12,6 +12,7 @@ import io
 import subprocess
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple, get_type_hints
 
@@ -153,8 +154,11 @@ def read_results(path: Path) -> list[Row]:
     return list({row.key: row for row in rows}.values())
 
 
+@cache
 def code_identity() -> str:
     """The commit this code is at, twelve digits; outside a repository the version.
+
+    Asked once a process, early: whoever commits beside a long run does not change what it computes.
 
     Where the code differs from the commit (or there is none), a digest of the source follows a plus sign,
     so that results of unlike code never share a name.

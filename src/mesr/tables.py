@@ -115,6 +115,17 @@ def paired(
     return found
 
 
+def neighbours_difference(values: Sequence[float], seed: int = 0) -> Difference:
+    """Mean and interval of differences on slices of one scan, in their order.
+
+    Args:
+        values: one for each slice, all finite, one at least.
+        seed: of the bootstrap.
+    """
+    places = {("", "", number, ""): value for number, value in enumerate(values)}
+    return _difference(places, np.random.default_rng(seed))
+
+
 def read_floor(path: Path) -> dict[tuple[str, str], tuple[float, float]]:
     """A floor such as configs/floor.csv: (site, scale) to the least gain over the windowed sinc and least PSNR, dB.
 

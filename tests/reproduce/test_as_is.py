@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 
 from mesr.geometry import Geometry
+from mesr.inference import Options
 from mesr.reproduce import as_is
-from mesr.reproduce.as_is import INSERT_MM, INSERTS, RADIUS_MM
+from mesr.reproduce.as_is import INSERT_MM, INSERTS, RADIUS_MM, Figures
 from mesr.reproduce.findings import Finding, read, write
 from mesr.volume import ArraySlices, FloatImage, Volume
 
@@ -70,11 +71,47 @@ def test_a_patients_tissue_and_skin_are_told_in_the_places_of_the_scan_itself() 
 
 
 def test_where_there_is_no_skin_its_sharpness_is_no_number() -> None:
-    assert math.isnan(as_is.tissue_figures(_phantom(), SPACING, None)["MTF50, skin"])
+    patient = _phantom()
+    assert math.isnan(as_is.tissue_figures(patient, SPACING, patient > 0, None)["MTF50, skin"])
+
+
+def test_a_method_that_shifts_values_is_looked_at_in_the_same_tissue() -> None:
+    patient = _phantom(20.0)
+    figures = as_is.look_at_tissue(patient, SPACING)
+    finer = np.kron(patient + np.float32(60), np.ones((2, 2), np.float32))
+    shifted = figures(finer, (SPACING[0] / 2, SPACING[1] / 2))
+    assert shifted["mean soft tissue"] == pytest.approx(
+        figures(patient, SPACING)["mean soft tissue"] + 60, abs=0.01
+    )
+
+
+def test_what_is_gained_over_the_sinc_is_told_on_the_slices_all_have() -> None:
+    stack = np.stack([_phantom(5.0), _phantom(5.0), _phantom(5.0)])
+    volume = Volume(Geometry(stack.shape, (2.5, *SPACING)), ArraySlices(stack), "CT", "HU")
+
+    def look(values: FloatImage, spacing: tuple[float, float]) -> Figures:
+        return lambda result, place: {
+            "rows": float(len(result)),
+            "lost": math.nan,
+            "mean": float(result.mean()),
+        }
+
+    found = as_is._each(volume, [0, 1, 2], "scan", [("sinc", "sinc"), ("net", "nearest")], Options(), look)
+    told = {(one.measure, one.method): one for one in found}
+    assert {measure for measure, _ in told} == {"rows", "mean"}
+    assert (told["rows", "as it is"].value, told["rows", "net"].value, told["rows", "net"].count) == (
+        288,
+        576,
+        3,
+    )
+    assert math.isnan(told["rows", "sinc"].gain)
+    ahead = told["mean", "net"]
+    assert ahead.low <= ahead.gain <= ahead.high
+    assert ahead.gain == pytest.approx(ahead.value - told["mean", "sinc"].value, abs=1e-3)
 
 
 def test_findings_come_back_from_their_file(tmp_path: Path) -> None:
-    found = [Finding("phantom", "sinc", "id", "noise", 12.5, 1.5)]
+    found = [Finding("phantom", "net", "id", "noise", 12.5, 1.5, 7, 0.5, 0.25, 0.75)]
     write(found, tmp_path / "native.csv")
     assert read(tmp_path / "native.csv") == found
     assert read(tmp_path / "none.csv") == []

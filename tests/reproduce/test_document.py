@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,8 +15,8 @@ from mesr.reproduce import comparison
 from mesr.reproduce.document import document
 from mesr.reproduce.findings import Finding, Findings
 from mesr.reproduce.measured import Measured, interval, millions, population, spread
-from mesr.reproduce.plan import EQUAL, EXPERIMENTS, plan
-from mesr.reproduce.state import State, Trained
+from mesr.reproduce.plan import DEGRADATIONS, EQUAL, EXPERIMENTS, plan
+from mesr.reproduce.state import Fate, State, Trained
 from mesr.reproduce.table2 import verdict
 from mesr.reproduce.trainings import Setting
 from mesr.results import ResultsFile
@@ -27,6 +28,10 @@ def setting(tmp_path: Path) -> Setting:
     return Setting(BRIEF, small_source(tmp_path / "scans"), "vgg19")
 
 
+def _done(fate: Fate, method: str, commit: str = "0123456789ab") -> None:
+    fate.status, fate.weights_id, fate.commit, fate.precision = "done", f"id of {method}", commit, "float32"
+
+
 def _page(setting: Setting, out: Path, gains: dict[str, float]) -> str:
     """The page where every named row of Table 2 is so many dB better than 40 on two slices."""
     rows = [row for row in plan(["table2"], setting) if row.group == EQUAL]
@@ -36,7 +41,7 @@ def _page(setting: Setting, out: Path, gains: dict[str, float]) -> str:
         fate = state.fate(row)
         if row.id not in gains:
             continue
-        fate.status, fate.weights_id, fate.commit = "done", f"id of {row.method}", "0123456789ab"
+        _done(fate, row.method)
         for number in (1, 2):
             file.add(
                 result(model=row.method, slice=number, data_sha256=str(number), psnr=40.0 + gains[row.id])
@@ -71,29 +76,30 @@ def test_a_measurement_of_other_weights_or_code_is_not_shown(setting: Setting, t
     state = State(tmp_path / "out", "smoke", "scans")
     (bicubic, *_) = [row for row in rows if row.system == "bicubic"]
     fate = state.fate(bicubic)
-    fate.status, fate.weights_id, fate.commit = "done", "id of bicubic", "new"
+    _done(fate, "bicubic", "new")
     file = ResultsFile(tmp_path / "out" / "results.csv")
     file.add(result(model="bicubic", commit="old"))
     measured = Measured(tmp_path / "out", state)
     assert measured.of(bicubic) == []
     file.add(result(model="bicubic", commit="new"))
-    assert len(Measured(tmp_path / "out", state).of(bicubic)) == 1
+    file.add(result(model="bicubic", commit="new", precision="bfloat16", psnr=30.0))
+    measured = Measured(tmp_path / "out", state)
+    assert [one.psnr for one in measured.of(bicubic)] == [40.0]
 
 
 def test_figures_without_a_truth_are_told_with_their_units(setting: Setting, tmp_path: Path) -> None:
     found = [
-        Finding("phantom", method, "w", measure, value)
-        for method, value in (("as it is", 0.5), ("sinc", 0.25), ("MESR (L1)", 0.75))
-        for measure in ("noise", "MTF50, strong contrast")
+        Finding("phantom", "as it is", "w", "noise", 0.5, 0.1, 3),
+        Finding("phantom", "MESR (L1)", "w", "noise", 0.75, 0.1, 3, 0.5, 0.4, 0.6),
+        Finding("phantom", "sinc", "w", "MTF50, strong contrast", 0.25),
     ]
     state = State(tmp_path / "out", "smoke", "scans")
     text = document(
         tmp_path / "out" / "r.md", setting, [], Measured(tmp_path / "out", state), Findings(found)
     )
-    assert "noise, HU" in text
-    assert "MTF50, strong contrast, lp/mm" in text
-    assert "| 0.250 " in text
-    assert "| 0.750 (+0.500) " in text
+    lines = [[cell.strip() for cell in line.split("|")[1:-1]] for line in text.splitlines()]
+    assert ["noise, HU (3 slices)", "0.5 ± 0.1", "0.8 ± 0.1 (+0.5 [+0.4, +0.6])", "–"] in lines
+    assert ["MTF50, strong contrast, lp/mm (1 slice)", "–", "–", "0.250"] in lines
 
 
 def test_cells_say_spread_interval_and_population() -> None:
@@ -114,7 +120,7 @@ def test_every_experiment_has_its_section_and_every_row_its_line(setting: Settin
         fate = state.fate(row)
         if row.absent:
             continue
-        fate.status, fate.weights_id, fate.commit = "done", f"id of {row.method}", "0123456789ab"
+        _done(fate, row.method)
         for scale in row.scales:
             place = {"scale": scale, "degradation": text_of(recipe(row.degradation))}
             file.add(result(model=row.method, **place))
@@ -140,12 +146,16 @@ def test_what_holds_of_mesr_is_computed(setting: Setting, tmp_path: Path) -> Non
     gains = {f"{start}smoke-mesr": 1.5, f"{start}smoke-meta-rdn": 2.0, f"{start}smoke-miassr": 1.0}
     text = _page(setting, tmp_path / "out", gains)
     holds = [
-        line.split("|")[1:4] for line in text.splitlines() if line.startswith("|") and " before the " in line
+        line.split("|")[1:4]
+        for line in text.splitlines()
+        if line.startswith("|") and " before each of " in line
     ]
     told = {claim.strip(): (word.strip(), figure.strip()) for claim, word, figure in holds}
-    first = told["MESR (L1) (smoke) before the 2 other networks measured, PSNR, dB, pelvis, ×2"]
+    place = "pelvis (2 slices of one patient)"
+    claim = f"MESR (L1) (smoke) before each of the 2 other networks measured, {{}}, {place}, ×2"
+    first = told[claim.format("PSNR, dB")]
     assert first == ("**no**", "-0.50 [-0.50, -0.50] against MetaRDN-A (smoke)")
-    body = told["MESR (L1) (smoke) before the 2 other networks measured, body PSNR, dB, pelvis, ×2"]
+    body = told[claim.format("body PSNR, dB")]
     assert body == ("**no**", "+0.00 [+0.00, +0.00] against MetaRDN-A (smoke)")
     scales = {
         (cells[1], cells[2]): cells[3:]
@@ -154,9 +164,9 @@ def test_what_holds_of_mesr_is_computed(setting: Setting, tmp_path: Path) -> Non
         and cells[1].startswith("MESR (L1) (smoke) before M")
     }
     lost = scales["MESR (L1) (smoke) before MetaRDN-A (smoke)", "PSNR, dB"]
-    assert lost == ["pelvis", "**no** -0.50 [-0.50, -0.50]", "–"]
+    assert lost == [place, "**no** -0.50 [-0.50, -0.50]", "–"]
     won = scales["MESR (L1) (smoke) before MIASSR, first stage (L1) (smoke)", "PSNR, dB"]
-    assert won == ["pelvis", "yes +0.50 [+0.50, +0.50]", "–"]
+    assert won == [place, "yes +0.50 [+0.50, +0.50]", "–"]
     assert not any("mesr-lite" in claim for claim in told)
     assert not any("one scale" in claim for claim in told)
     gains |= {
@@ -166,7 +176,9 @@ def test_what_holds_of_mesr_is_computed(setting: Setting, tmp_path: Path) -> Non
     }
     text = _page(setting, tmp_path / "more", gains)
     (line,) = (
-        one for one in text.splitlines() if "before the 2 networks of one scale" in one and ", PSNR" in one
+        one
+        for one in text.splitlines()
+        if "before each of the 2 networks of one scale" in one and ", PSNR" in one
     )
     assert [cell.strip() for cell in line.split("|")[2:4]] == [
         "yes",
@@ -196,18 +208,97 @@ def test_a_margin_is_held_against_the_papers(setting: Setting, tmp_path: Path) -
 
 @pytest.mark.parametrize(
     ("ends", "higher", "lower"),
-    [((0.1, 0.3), "yes", "**no**"), ((-0.3, -0.1), "**no**", "yes"), ((-0.1, 0.3), "undecided", "undecided")],
+    [
+        ((0.1, 0.3), "yes", "**no**"),
+        ((-0.3, -0.1), "**no**", "yes"),
+        ((-0.1, 0.3), "undecided", "undecided"),
+        ((math.nan, math.nan), "undecided", "undecided"),
+    ],
 )
 def test_a_difference_within_its_interval_decides_nothing(
     ends: tuple[float, float], higher: str, lower: str
 ) -> None:
-    one = Difference(0.1, *ends, 9, 5, False)
+    one = Difference(sum(ends) / 2, *ends, 9, 5, "5 patients")
     assert (verdict(one), verdict(one, lower=True)) == (higher, lower)
+
+
+def test_what_another_seed_changes_as_much_is_undecided() -> None:
+    one = Difference(0.2, 0.1, 0.3, 9, 5, "5 patients")
+    assert (verdict(one, chance=0.15), verdict(one, chance=0.25)) == ("yes", "undecided")
+    assert (verdict(one, beyond=0.75, chance=0.25), verdict(one, beyond=0.4, chance=0.25)) == (
+        "**no**",
+        "undecided",
+    )
+
+
+def test_a_lead_is_weighed_by_another_seed_of_either_network(setting: Setting, tmp_path: Path) -> None:
+    start = "table2/on-equal-terms/smoke-"
+    gains = {
+        f"{start}mesr": 1.5,
+        f"{start}meta-rdn": 1.0,
+        f"{start}miassr": 0.5,
+        f"{start}meta-rdn-seed": 1.75,
+    }
+
+    def told() -> list[str]:
+        text = _page(setting, tmp_path / str(len(gains)), gains)
+        (line,) = (one for one in text.splitlines() if "before each of" in one and ", PSNR" in one)
+        return [cell.strip() for cell in line.split("|")[2:4]]
+
+    assert told() == ["undecided", "+0.50 [+0.50, +0.50] against MetaRDN-A (smoke)"]
+    del gains[f"{start}meta-rdn-seed"]
+    assert told() == ["yes", "+0.50 [+0.50, +0.50] against MetaRDN-A (smoke)"]
+
+
+def test_the_rival_named_is_the_one_that_decides(setting: Setting, tmp_path: Path) -> None:
+    """A lead over the best mean may be certain, and one over the next not."""
+    rows = {row.method: row for row in plan(["table2"], setting) if row.group == EQUAL}
+    state, file = State(tmp_path, "smoke", "scans"), ResultsFile(tmp_path / "results.csv")
+    for method, first, second in (("mesr", 42.0, 42.0), ("meta-rdn", 41.0, 41.0), ("miassr", 43.0, 38.0)):
+        _done(state.fate(rows[f"smoke-{method}"]), f"smoke-{method}")
+        for number, psnr in ((1, first), (2, second)):
+            file.add(result(model=f"smoke-{method}", slice=number, data_sha256=str(number), psnr=psnr))
+    text = document(tmp_path / "results.md", setting, list(rows.values()), Measured(tmp_path, state))
+    (line,) = (one for one in text.splitlines() if "before each of the 2" in one and ", PSNR" in one)
+    assert [cell.strip() for cell in line.split("|")[2:4]] == [
+        "undecided", "+1.50 [-1.00, +4.00] against MIASSR, first stage (L1) (smoke)",
+    ]  # fmt: skip
+
+
+def test_every_table_takes_what_is_compared_from_the_right_row(setting: Setting, tmp_path: Path) -> None:
+    """Interpolators and the bases of the ablations have 40 dB, every other row half a decibel more."""
+    plain = ("bicubic", "sinc", "smoke-mesr-lite", "smoke-mesr-lite-l1-more")
+    state, file = State(tmp_path, "smoke", "scans"), ResultsFile(tmp_path / "results.csv")
+    of = {name: plan([name], setting) for name in ("table3", "ablations", "robustness")}
+    for row in (row for rows in of.values() for row in rows):
+        _done(state.fate(row), row.method)
+        psnr = 40.0 if row.method in plain else 40.5
+        for scale in row.scales:
+            place = {"scale": scale, "degradation": text_of(recipe(row.degradation))}
+            file.add(result(model=row.method, psnr=psnr, **place))
+    measured = Measured(tmp_path, state)
+
+    def lines(text: str) -> list[list[str]]:
+        """Cells of every line of figures."""
+        found = [[cell.strip() for cell in line.split("|")[1:-1]] for line in text.splitlines()]
+        return [cells for cells in found if cells and any("0.0" in cell or "0.5" in cell for cell in cells)]
+
+    behind = {cells[0]: cells[4] for cells in lines(comparison.table3(of["table3"], measured))}
+    assert behind["bicubic"] == "+0.50"
+    gains = [cells[-1] for cells in lines(comparison.robustness(of["robustness"], measured))]
+    assert len(gains) == 2 * len(DEGRADATIONS)
+    assert set(gains) == {"+0.50"}
+    found = [cells[1:] for cells in lines(comparison.ablations(of["ablations"], measured, "pelvis"))]
+    bases = [cells for cells in found if cells[0] == "40.00"]
+    assert len(bases) == 2 * len({row.group for row in of["ablations"]})
+    assert {cell for cells in found if cells not in bases for cell in cells} == {"+0.50"}
 
 
 def test_a_training_that_got_worse_is_marked() -> None:
     def told(*values: float) -> str:
-        return comparison._course(Trained("", "", 0, 0.0, 0, 0, 0, 0.0, list(enumerate(values))))
+        return comparison._course(Trained("", "", 0, 0, 0, 0.0, list(enumerate(values))))
 
     assert told(30.0, 29.0, 31.0) == "30.00 → 31.00"
     assert told(31.0, 32.0, 31.0) == "31.00 → 31.00 **(worse)**"
+    assert told(30.0, 33.0, 32.95) == "30.00 → 32.95"
+    assert told(30.0, 33.0, 32.5) == "30.00 → 32.50 (best 33.00 at step 1)"

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import importlib.util
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
+from conftest import require
 from safetensors.torch import save_file
 from small_source import BRIEF, small_source
 
 from mesr.losses import vgg
 from mesr.models import weights
-from mesr.reproduce import chosen, publish
+from mesr.reproduce import chosen, publish, worse
+from mesr.reproduce.budgets import BUDGETS
 from mesr.reproduce.running import Runner, Telling
+from mesr.reproduce.sources import source
 from mesr.reproduce.systems import SYSTEMS
 from mesr.reproduce.trainings import Setting
 
@@ -43,3 +47,18 @@ def test_every_system_trains_is_measured_and_comes_back(
     text = (tmp_path / "results.md").read_text(encoding="utf-8")
     for part in ("MESR as printed (compound)", "](results/pelvis-invented.png)", "what holds"):
         assert part in text
+
+
+@pytest.mark.slow
+def test_a_smoke_run_s_networks_are_better_at_the_end_than_at_the_start(tmp_path: Path) -> None:
+    """One of each kind; all of them, `mesr reproduce table2`, take minutes, and the command says which are not."""
+    require("pydicom-data", importlib.util.find_spec("data_store") is not None)
+    setting = Setting(BUDGETS["smoke"], source(None), "vgg19")
+    runner = Runner(setting, tmp_path, device="cpu", telling=Telling(lambda _: None))
+    names = {"smoke-srcnn-x2", "smoke-srresnet-x2", "smoke-miassr", "smoke-mesr-lite"}
+    rows = [row for row in chosen(["table2"], runner) if row.method in names]
+    assert {fate.status for fate in runner.run(rows).values()} == {"done"}
+    assert {name: one.steps for name, one in runner.state.trainings.items()} == dict.fromkeys(names, 200)
+    assert worse(rows, runner) == []
+    for one in runner.state.trainings.values():
+        assert one.course[-1][1] > one.course[0][1]

@@ -1,4 +1,4 @@
-"""Which networks the pictures of a loss hold against each other."""
+"""Which networks the pictures of a loss hold against each other, and what is drawn of them."""
 
 from __future__ import annotations
 
@@ -7,9 +7,13 @@ from pathlib import Path
 from small_source import BRIEF, small_source
 
 from mesr.reproduce import figures
-from mesr.reproduce.plan import EXPERIMENTS, plan
+from mesr.reproduce.findings import Finding
+from mesr.reproduce.perception import DETAIL, PSNR
+from mesr.reproduce.plan import EQUAL, EXPERIMENTS, plan
 from mesr.reproduce.rows import Row
-from mesr.reproduce.trainings import Setting
+from mesr.reproduce.running import Runner
+from mesr.reproduce.state import Trained, digest
+from mesr.reproduce.trainings import Setting, settings
 
 
 def _rows(tmp_path: Path) -> list[Row]:
@@ -35,3 +39,33 @@ def test_the_critic_alone_is_held_against_all_but_it(tmp_path: Path) -> None:
     own = ("smoke-mesr-lite-perceptual-loss", "smoke-mesr-lite-compound-loss")
     assert _names(figures._critic(rows)) == own
     assert figures._critic([row for row in rows if row.method != own[0]]) is None
+
+
+def test_a_network_stands_beside_what_a_critic_made_of_it(tmp_path: Path) -> None:
+    rows = _rows(tmp_path)
+    titles = {row.system: row.title for row in rows if row.group == EQUAL and not row.control}
+    seen = [
+        Finding(site, titles[system], "w", measure, value)
+        for system, psnr, detail in (
+            ("mesr-compound", 39.0, -2.0),
+            ("mesr", 40.0, -6.0),
+            ("rrdb", 38.0, -5.0),
+        )
+        for site, off in (("pelvis", 0.0), ("liver", 2.0))
+        for measure, value in ((PSNR, psnr + off), (DETAIL, detail + off))
+    ]
+    found = figures.places(rows, seen)
+    assert found[titles["rrdb"]] == (False, -4.0, 39.0, None)
+    assert found[titles["mesr"]] == (True, -5.0, 41.0, None)
+    assert found[titles["mesr-compound"]] == (True, -1.0, 40.0, found[titles["mesr"]])
+
+
+def test_a_course_is_drawn_from_where_a_network_knows_something(tmp_path: Path) -> None:
+    setting = Setting(BRIEF, small_source(tmp_path / "scans"), "vgg19")
+    runner = Runner(setting, tmp_path / "out")
+    (row,) = (one for one in plan(["table2"], setting) if one.method == "smoke-mesr")
+    (one,) = row.trainings
+    runner.state.trainings[one.name] = Trained(
+        digest(settings(one)), "w", 4, 4, 1, 0.0, [(0, 12.0), (2, 30.0), (4, 31.0)]
+    )
+    assert figures.curves([row], runner) == {row.title: [(2, 30.0), (4, 31.0)]}

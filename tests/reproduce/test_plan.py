@@ -8,10 +8,12 @@ from pathlib import Path
 import pytest
 from small_source import small_source
 
+from mesr.models import weights
 from mesr.reproduce.budgets import BUDGETS
 from mesr.reproduce.paper import paper
-from mesr.reproduce.plan import EQUAL, EXPERIMENTS, LONGER, PUBLISHED, plan
+from mesr.reproduce.plan import EQUAL, EXPERIMENTS, LONGER, PUBLISHED, SHIPPED, plan
 from mesr.reproduce.rows import Row
+from mesr.reproduce.running import samples_at
 from mesr.reproduce.systems import SYSTEMS, UNTRAINED
 from mesr.reproduce.trainings import Setting, network_cost
 from mesr.testset import MeasuredScan
@@ -67,6 +69,25 @@ def test_a_network_of_whole_scales_answers_a_fractional_one_by_the_next(setting:
     assert cost is not None
     assert cost.pixel == network_cost(family.trainings[0]).pixel
     assert cost.parameters == sum(network_cost(one).parameters for one in family.trainings)
+
+
+def test_what_starts_from_the_bicubic_image_answers_a_fractional_scale_by_itself(setting: Setting) -> None:
+    rows = {row.system: row for row in _table2(setting, EQUAL) if row.system in ("srcnn", "vdsr")}
+    assert {name: row.scales for name, row in rows.items()} == dict.fromkeys(("srcnn", "vdsr"), ("1.5", "2"))
+
+
+def test_as_published_vdsr_is_one_network_for_three_scales(setting: Setting) -> None:
+    (row,) = (row for row in _table2(setting, PUBLISHED) if row.system == "vdsr")
+    assert row.trainings[0].config.sampling.scales == [2, 3, 4]
+    assert row.scales == setting.budget.scales
+    assert samples_at(row.trainings[0]) == row.trainings[0].samples // 3
+
+
+def test_shipped_weights_stand_in_a_part_of_their_own(setting: Setting) -> None:
+    rows = _table2(setting, SHIPPED)
+    assert {row.system for row in rows} == {"sinc", *weights.shipped()}
+    costs = [row.cost for row in rows if row.system != "sinc"]
+    assert all(cost is not None and cost.parameters > 1e6 for cost in costs)
 
 
 def test_on_equal_terms_only_network_and_scales_differ(setting: Setting) -> None:

@@ -10,10 +10,14 @@ from typing import Any
 import pytest
 from small_source import BRIEF, small_source
 
-from mesr.errors import InputError
-from mesr.reproduce import chosen, findings, publish, running
+from mesr import results
+from mesr.errors import InputError, OutputError, UsageError
+from mesr.reproduce import chosen, figures, findings, publish, reproduce, running
+from mesr.reproduce.measured import Measured
+from mesr.reproduce.plan import plan
 from mesr.reproduce.rows import Row, untrained
 from mesr.reproduce.running import Runner, Telling, progress
+from mesr.reproduce.simulated import simulated_as
 from mesr.reproduce.state import State
 from mesr.reproduce.trainings import Setting
 from mesr.results import read_results
@@ -55,7 +59,7 @@ def test_weights_measurements_and_the_state_are_on_disk(finished: tuple[Setting,
     assert {row.scale for row in results if row.model == "smoke-mesr"} == {"2", "2.5"}
     trained = State(out, "smoke", setting.source.identity).trainings
     assert trained["smoke-mesr"].steps == BRIEF.steps
-    assert trained["smoke-mesr"].parameters > trained["smoke-srcnn-x2"].parameters > 0
+    assert trained["smoke-mesr"].samples_at < trained["smoke-srcnn-x2"].samples_at == BRIEF.steps
 
 
 def _of_two_sites(tmp_path: Path) -> Setting:
@@ -256,7 +260,59 @@ def test_figures_of_test_scans_are_looks_at_them(finished: tuple[Setting, Path],
     )
     looking = setting._replace(budget=replace(setting.budget, split="test"), source=source)
     publish(["native"], _runner(looking, out), tmp_path / "results.md", drawing=True)
-    assert "mesr reproduce --budget smoke: figures" in (tmp_path / "looks.csv").read_text()
+    assert "mesr reproduce --budget smoke: native\n" in (tmp_path / "looks.csv").read_text()
+
+
+def test_a_row_is_one_measurement_though_someone_commits_meanwhile(
+    finished: tuple[Setting, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A row with thorough sites is measured in two calls."""
+    setting, _ = finished
+    names = iter(f"{n:012d}" for n in range(99))
+    monkeypatch.setattr(results, "_git", lambda _, command, *rest: "" if command == "status" else next(names))
+    results.code_identity.cache_clear()
+    row = replace(untrained("table2", "part", "bicubic", scales=("2", "2.5")), thorough=("pelvis",))
+    runner = _runner(setting, tmp_path / "out")
+    runner.run([row])
+    found = Measured(tmp_path / "out", runner.state).of(row)
+    results.code_identity.cache_clear()
+    assert {one.scale for one in found} == {"2", "2.5"}
+
+
+def test_two_calls_do_not_run_into_one_folder(finished: tuple[Setting, Path], tmp_path: Path) -> None:
+    setting, _ = finished
+    rows = [untrained("table2", "part", name) for name in ("bicubic", "sinc")]
+    one, other = (_runner(setting, tmp_path / "out") for _ in "ab")
+    with one._alone(), pytest.raises(UsageError, match="Another call") as refused:
+        other.run(rows)
+    assert refused.value.code == "in-use"
+    one.run(rows[:1])
+    other.run(rows[1:])
+    held = State(tmp_path / "out", "smoke", setting.source.identity).rows
+    assert {fate.status for fate in held.values()} == {"done"}
+    assert len(held) == 2
+
+
+def test_tables_are_written_though_a_figure_cannot_be_drawn(
+    finished: tuple[Setting, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def draw(*_: Any, **__: Any) -> None:
+        raise OutputError("unwritable", "no room")
+
+    monkeypatch.setattr(figures, "draw", draw)
+    setting, out = finished
+    with pytest.raises(OutputError):
+        reproduce(["figures"], _runner(setting, out), tmp_path / "results.md", ["mesr"])
+    assert "| MESR (L1)" in (tmp_path / "results.md").read_text(encoding="utf-8")
+
+
+def test_a_simulated_set_of_another_scan_is_made_anew(finished: tuple[Setting, Path], tmp_path: Path) -> None:
+    setting, _ = finished
+    runner = _runner(setting, tmp_path / "out")
+    (row, *_) = (one for one in plan(["table1"], setting) if one.trainings and one.trainings[0].simulated)
+    for scan in ("cbct:views=12:element_mm=4", "cbct:views=16:element_mm=4"):
+        folder = runner.training_set(replace(row.trainings[0], simulated=scan))
+        assert simulated_as(folder) == scan
 
 
 def test_progress_is_the_mean_over_sites_at_each_validation(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from conftest import require
-from small_source import small_source
+from small_source import BRIEF, small_source
 
 from mesr.data import load_slices, read_manifest
 from mesr.errors import UsageError
@@ -16,8 +16,10 @@ from mesr.prepare import assert_split, prepare
 from mesr.provenance import about
 from mesr.recipe import TrainConfig
 from mesr.reproduce import sources
+from mesr.reproduce.plan import ct_sites, patients_sites, plan
 from mesr.reproduce.simulated import simulate_set
 from mesr.reproduce.sources import at_sites, limited, source
+from mesr.reproduce.trainings import Setting
 from mesr.testset import subjects
 
 
@@ -25,6 +27,34 @@ def test_a_folder_that_nothing_describes_is_refused(tmp_path: Path, monkeypatch:
     monkeypatch.setattr(sources, "CONFIGS", tmp_path / "nowhere")
     with pytest.raises(UsageError, match=r"scans\.yaml"):
         source(tmp_path)
+
+
+def test_a_folder_of_other_scans_than_the_checkout_describes_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "notes").mkdir()
+    with pytest.raises(UsageError, match=r"scans\.yaml") as refused:
+        source(tmp_path)
+    assert refused.value.code == "no-specification"
+
+
+def test_scans_without_sites_are_one_site(tmp_path: Path) -> None:
+    small = small_source(tmp_path)
+    bare = [
+        replace(spec, scans=[replace(one, sites={}) for one in spec.scans])
+        for spec in (small.val, small.test)
+    ]
+    setting = Setting(
+        BRIEF, replace(small, val=bare[0], test=bare[1], pelvis=(), elsewhere=("all",)), "vgg19"
+    )
+    assert patients_sites(setting) == ct_sites(setting) == ("all",)
+    assert len(at_sites(bare[0], ("all",)).scans) == 1
+    assert {row.sites for row in plan(["robustness", "table3"], setting)} == {("all",)}
+
+
+def test_table_3_asks_for_no_site_that_is_not_measured(tmp_path: Path) -> None:
+    setting = Setting(BRIEF, replace(small_source(tmp_path), elsewhere=("pelvis", "liver")), "vgg19")
+    assert {row.sites for row in plan(["table3"], setting)} == {("pelvis",)}
+    nowhere = setting._replace(source=replace(setting.source, elsewhere=("liver",)))
+    assert plan(["table3"], nowhere) == []
 
 
 def test_without_scans_and_without_the_package_both_ways_are_named(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -22,6 +22,7 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import BinaryIO
 
+from .. import locks
 from ..errors import OutputError, UsageError
 from ..files import atomic_path, sync
 
@@ -46,27 +47,20 @@ class Spool:
             raise OutputError("unwritable", f"The spool could not be made: {reason}.", path=root) from None
 
     def lock(self) -> sqlite3.Connection:
-        """Take the spool for this process until the connection is closed or the process ends, however it ends.
-
-        An open transaction on a database of its own is a lock that every system frees with its process.
+        """Take the spool for this process until the connection is closed or the process ends (`locks.take`).
 
         Raises:
             UsageError: code `spool-in-use`; another node has it.
         """
-        held = sqlite3.connect(
-            self.root / "lock.sqlite", timeout=0, isolation_level=None, check_same_thread=False
-        )
         try:
-            held.execute("BEGIN EXCLUSIVE")
-        except sqlite3.OperationalError:
-            held.close()
+            return locks.take(self.root / "lock.sqlite")
+        except BlockingIOError:
             raise UsageError(
                 "spool-in-use",
                 "Another node works in this spool.",
                 "Stop it first, or give each node a spool of its own.",
                 self.root,
             ) from None
-        return held
 
     def free_bytes(self) -> int:
         """What the file system has left for us."""

@@ -26,6 +26,9 @@ __all__ = ["EXPERIMENTS", "chosen", "publish", "reproduce", "worse"]
 NATIVE = ("bicubic", "sinc", "mesr", "mesr-compound")
 """Systems shown at native resolution."""
 
+DRAWN: set[Experiment] = {"native", "figures"}
+"""Experiments that look at scans again once the rows are done."""
+
 
 def reproduce(
     experiments: Sequence[Experiment], runner: Runner, page: Path, only: Sequence[str] = ()
@@ -42,7 +45,11 @@ def reproduce(
     rows = chosen(experiments, runner, only)
     try:
         fates = runner.run(rows)
-        publish(experiments, runner, page, drawing=True)
+        publish(
+            experiments, runner, page, drawing=False
+        )  # Whatever becomes of the figures, the tables are there.
+        if DRAWN & set(experiments):
+            publish(experiments, runner, page, drawing=True)
     except KeyboardInterrupt:
         publish(experiments, runner, page, drawing=False)
         raise
@@ -56,7 +63,7 @@ def chosen(experiments: Sequence[Experiment], runner: Runner, only: Sequence[str
         UsageError: code `nothing-to-run`, none of the systems is in them.
     """
     rows = {row.id: row for row in plan(experiments, runner.setting)}
-    if {"native", "figures"} & set(experiments):
+    if DRAWN & set(experiments):
         wanted = {*NATIVE, *figures.SHOWN}
         shown = (
             row for row in plan(["table2"], runner.setting) if on_equal_terms(row) and row.system in wanted
@@ -95,8 +102,8 @@ def publish(experiments: Sequence[Experiment], runner: Runner, page: Path, *, dr
     gone = {row.title for row in every if measured.fate(row).status == "done" and not runner.shows(row)}
     kept = [runner.out / f"{name}.csv" for name in (*findings.Findings._fields, "seconds")]
     notes, kernels, seen, timed = kept
-    if drawing and {"native", "figures"} & set(experiments):
-        _log_look(runner)
+    if drawing:
+        _log_look(runner, sorted(DRAWN & set(experiments)))
     if drawing and "native" in experiments:
         phantom = runner.setting.budget.split == "test"
         methods = _methods(table2, NATIVE, runner)
@@ -117,10 +124,11 @@ def publish(experiments: Sequence[Experiment], runner: Runner, page: Path, *, dr
     document.write(page, runner.setting, rows, measured, found, figures.drawn(page))
 
 
-def _log_look(runner: Runner) -> None:
-    """Figures look at the test set as well."""
+def _log_look(runner: Runner, experiments: Sequence[str]) -> None:
+    """They look at the test set as well."""
     if runner.spec.split == "test":
-        log_look(Path(runner.spec.looks), f"mesr reproduce --budget {runner.setting.budget.name}: figures")
+        command = f"mesr reproduce --budget {runner.setting.budget.name}: {', '.join(experiments)}"
+        log_look(Path(runner.spec.looks), command)
 
 
 def _methods(table2: Sequence[Row], systems: Collection[str], runner: Runner) -> list[findings.Method]:

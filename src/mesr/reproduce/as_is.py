@@ -12,17 +12,24 @@ from fractions import Fraction
 from functools import partial
 
 import numpy as np
+import numpy.typing as npt
 
 from .. import native
+from ..grid import Axis
 from ..inference import Options
 from ..intensity import HU_WINDOW
 from ..metrics import body_mask
 from ..models import weights
 from ..prepare import volumes
+from ..resample import resize_mask
+from ..tables import BASELINE, neighbours_difference
 from ..upscaling import upscale
-from ..volume import FloatImage, Volume
+from ..volume import FloatImage, Mask, Volume
 from .findings import Finding, Method
 from .sources import Source
+from .systems import UNTRAINED
+
+AS_IS = "as it is"
 
 SCALE = Fraction(2)
 RADIUS_MM, INSERT_MM, INNER_MM = 58.7, 6.1, 4.5
@@ -117,15 +124,23 @@ def phantom_figures(values: FloatImage, spacing: tuple[float, float]) -> dict[st
 
 
 def look_at_tissue(values: FloatImage, spacing: native.Place) -> Figures:
-    """The skin is where the scan itself shows it, whatever a method makes of it."""
-    return partial(tissue_figures, skin=native.find_skin(values, spacing))
-
-
-def tissue_figures(values: FloatImage, spacing: native.Place, skin: native.Skin | None) -> dict[str, float]:
-    """Noise in the soft tissue of a patient, its mean, and the sharpness of the skin, where there is one."""
+    """Soft tissue and skin are where the scan itself shows them, whatever a method makes of them."""
     body = body_mask(HU_WINDOW.forward(values))
     around = native.local_mean(values, spacing)  # A choice by the values themselves would cut the noise off.
-    inside = body & (around > SOFT_HU[0]) & (around < SOFT_HU[1])
+    soft = body & (around > SOFT_HU[0]) & (around < SOFT_HU[1])
+    return partial(tissue_figures, soft=soft, skin=native.find_skin(values, spacing))
+
+
+def tissue_figures(
+    values: FloatImage, spacing: native.Place, soft: Mask, skin: native.Skin | None
+) -> dict[str, float]:
+    """Noise in the soft tissue of a patient, its mean, and the sharpness of the skin, where there is one.
+
+    Args:
+        soft: where soft tissue is, on the scan's own pixels.
+    """
+    axes = (Axis.sized(n, size) for n, size in zip(soft.shape, values.shape, strict=True))
+    inside = resize_mask(soft, *axes)
     mean = float(values[inside].mean()) if inside.any() else math.nan
     return {
         "noise": native.noise(values, inside, spacing),
@@ -138,8 +153,7 @@ def _each(
     volume: Volume, slices: Sequence[int], scan: str, methods: Sequence[Method], options: Options, look: Look
 ) -> list[Finding]:
     """The figures of slices as they are, and after each method; means over the slices where every method has one."""
-    named = f"{scan}, {len(slices)} slice{'s' * (len(slices) != 1)}"
-    results = [("as it is", "", volume)]
+    results = [(AS_IS, "", volume)]
     for title, name in methods:
         model, card = weights.load(name)
         finer = upscale(
@@ -155,17 +169,27 @@ def _each(
     told = [
         [figures[k](result.slices[k].values, result.spacing[1:]) for k in slices] for _, _, result in results
     ]
+    titles = [title for title, _, _ in results]
     found = []
     for measure in told[0][0]:
         values = np.array([[one[measure] for one in each] for each in told])  # Methods down, slices across.
         common = values[:, np.isfinite(values).all(axis=0)]
-        means = common.mean(axis=1) if common.size else np.full(len(values), math.nan)
-        spreads = common.std(axis=1, ddof=1) if common.shape[1] > 1 else np.full(len(values), math.nan)
-        found += [
-            Finding(named, title, weights_id, measure, float(mean), float(sd))
-            for (title, weights_id, _), mean, sd in zip(results, means, spreads, strict=True)
-        ]
+        if not common.size:
+            continue
+        base = common[titles.index(BASELINE)] if BASELINE in titles else None
+        for (title, weights_id, _), own in zip(results, common, strict=True):
+            sd = float(own.std(ddof=1)) if len(own) > 1 else math.nan
+            gain = _gain(own, base) if title not in (AS_IS, *UNTRAINED) else (math.nan,) * 3
+            found.append(Finding(scan, title, weights_id, measure, float(own.mean()), sd, len(own), *gain))
     return found
+
+
+def _gain(own: npt.NDArray[np.float64], base: npt.NDArray[np.float64] | None) -> tuple[float, float, float]:
+    """Mean and interval of the differences of neighbouring slices of one scan."""
+    if base is None:
+        return (math.nan,) * 3
+    ahead = neighbours_difference((own - base).tolist())
+    return ahead.mean, ahead.low, ahead.high
 
 
 def _insert_places(values: FloatImage, spacing: tuple[float, float]) -> dict[str, native.Place]:

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from .. import __version__
-from ..files import atomic_path
+from ..files import atomic_path, counted
 from ..models.registry import blueprint
 from ..results import code_identity
 from ..tables import markdown
 from . import comparison
-from .budgets import Budget
 from .findings import Findings
-from .measured import Measured, millions, population
+from .measured import NONE, Measured, millions, population
 from .paper import paper
 from .plan import EXPERIMENTS, SCANNED, ct_sites, plan
 from .rows import Experiment, Row
@@ -51,13 +51,22 @@ CAVEATS = """\
 * The simulated CBCT of Table 1 is made slice by slice from the same slices, pixels and window as all else; pairs made
   by `mesr prepare-pairs` follow the paper's 384² and body mask instead.
 * Minutes of a training count pauses and whatever else the machine did meanwhile; they are no measure of speed.
+* **MESR of these tables is not what mesr ships.** Here 16 blocks whose first convolution is gated by level and contrast
+  answer in four orientations, all trained alike for this comparison; `mesr-1` and `mesr-lite-1` have 32 and 16 blocks
+  without gates, corrections of the whole, longer trainings and other losses. They stand in a part of their own.
 * MESR's first convolution and its orientations were chosen on the validation scans, to be ahead of MIASSR and MetaRDN
   there. Nobody searched so for the other systems."""
+
+OTHER_VGG = """\
+* The perceptual term looks at `{name}`, where §3.3 has VGG19 trained on ImageNet."""
 
 SHORT = """\
 * Trainings are short here: deep networks are furthest from their end, and the order of systems may change with more
   steps. As published, from their own beginnings at their own rates, some may end below bicubic interpolation: that says
   how long such a training takes, and nothing about its end."""
+
+
+DIAGRAMS = "The paper's Figures 1 and 2, the network and its meta head, are diagrams of mesr's documentation, “Figures 1 and 2”."
 
 
 def write(
@@ -97,8 +106,8 @@ def document(
         *_warnings(setting),
         f"Beside our figures stand those of {cite['citation']}, doi [{cite['doi']}](https://doi.org/{cite['doi']}),"
         f" {cite['licence']}, transcribed as printed.",
-        "## What differs, and why", _caveats(setting.budget),
-        "## Protocol", _protocol(setting),
+        "## What differs, and why", _caveats(setting),
+        "## Protocol", _protocol(setting, measured, rows),
         "## Scans", _scans(measured, rows), *(f"* {one}" for one in setting.source.missing),
     ]  # fmt: skip
     if "table1" in of:
@@ -125,7 +134,8 @@ def document(
     if found.perception:
         parts += ["## Distortion and perception, ×2", comparison.perception(found.perception)]
     if figures:
-        parts += ["## Figures", *(f"![{title}]({_beside(page, path)})\n\n{title}" for title, path in figures)]
+        parts += ["## Figures", DIAGRAMS]
+        parts += [f"![{title}]({_beside(page, path)})\n\n{title}" for title, path in figures]
     parts += ["## Budgets", comparison.budgets(rows, measured)]
     missing = comparison.unfinished(rows, measured, _absent(setting, rows, found, figures))
     if missing:
@@ -147,9 +157,9 @@ def _absent(
     return [one for one in EXPERIMENTS if one in able - there]
 
 
-def _caveats(budget: Budget) -> str:
+def _caveats(setting: Setting) -> str:
     """With what the paper's parameter cells hold: three networks of a system published for one scale each, counted."""
-    printed, told = paper()["table2"], []
+    budget, printed, told = setting.budget, paper()["table2"], []
     for name in ("edsr", "rdn"):
         system = SYSTEMS[name]
         specs = [system.spec("published", replace(budget, tiny=False), scale) for scale in (2, 3, 4)]
@@ -158,8 +168,10 @@ def _caveats(budget: Budget) -> str:
             f"{system.column}'s {printed[system.column]['parameters']} are its networks of ×2, ×3 and ×4 together"
             f" ({millions(sum(counts))}), of which that of ×2 has {millions(counts[0])}"
         )
-    text = CAVEATS.format(cells="; ".join(told))
-    return text if budget.giants else f"{text}\n{SHORT}"
+    parts = [CAVEATS.format(cells="; ".join(told))]
+    parts += [OTHER_VGG.format(name=Path(setting.vgg).name)] if setting.vgg != "vgg19" else []
+    parts += [] if budget.giants else [SHORT]
+    return "\n".join(parts)
 
 
 def _warnings(setting: Setting) -> list[str]:
@@ -175,8 +187,10 @@ def _warnings(setting: Setting) -> list[str]:
     return found
 
 
-def _protocol(setting: Setting) -> str:
+def _protocol(setting: Setting, measured: Measured, rows: Sequence[Row]) -> str:
     budget = setting.budget
+    commits = Counter(fate.commit for row in rows if (fate := measured.fate(row)).status == "done")
+    told = (f"{commit} ({counted(count, 'row', 'rows')})" for commit, count in commits.most_common())
     lines = [
         ["steps of a training; of a fine-tuning", f"{budget.steps:,}; {budget.tuning:,}"],
         ["patch, low-resolution pixels; of a fine-tuning; batch", f"{budget.patch}; {budget.tuning_patch}; {budget.batch}"],
@@ -186,6 +200,7 @@ def _protocol(setting: Setting) -> str:
         [SCANNED, f"`cbct{':' if budget.scan else ''}{budget.scan}`"],
         ["reference", "cropped, never resampled"],
         ["window", "CT: −1000 to 1000 HU as 0 to 1; PSNR, SSIM and NRMSE of clipped images, without a border"],
+        ["measured by code", ", ".join(told) or NONE],
         ["mean ± SD", "over slices"],
         ["intervals", "95 %, paired by slice, bootstrap over patients where there are five, else blocks of slices"],
     ]  # fmt: skip

@@ -6,10 +6,10 @@ matplotlib is imported when something is drawn.
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from statistics import fmean
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from ..files import atomic_path
 from ..gallery import illustrate, illustrate_scales
@@ -20,7 +20,7 @@ from .perception import DETAIL, PSNR, invented
 from .plan import EQUAL, on_equal_terms
 from .rows import Row
 from .running import Runner
-from .systems import SYSTEMS
+from .systems import SYSTEMS, UNTRAINED
 from .timing import SECONDS
 from .trainings import COMPOUND
 
@@ -69,7 +69,7 @@ def draw(
     made = plots(table2, measured, runner, folder, site, timed)
     if seen:
         path = folder / "psnr-detail.png"
-        _tradeoff(table2, seen, path)
+        _tradeoff(places(table2, seen), path)
         made.append(
             (f"Distortion against perception, ×2, mean over sites{runner.setting.budget.mark}.", path)
         )
@@ -125,7 +125,7 @@ def plots(
         _scatter(quick, measured, site, f"{SECONDS}, medians in turns", mark, path)
         made.append((f"PSNR against time: {mark}.", path))
     path = folder / "psnr-samples.png"
-    _curves(networks, runner, path)
+    _curves(curves(networks, runner), path)
     made.append((f"PSNR in validation against samples seen{runner.setting.budget.mark}.", path))
     return made
 
@@ -134,12 +134,12 @@ def scales(rows: Sequence[Row], runner: Runner, folder: Path) -> list[Captioned]
     """The paper's Figures 3 to 5: pelvis at every scale, and other sites by the network that has seen pelvis alone."""
     source, made = runner.setting.source, []
     for experiment, sites, name, told in (
-        ("table2", source.pelvis, "scales", "every scale"),
+        ("table2", source.pelvis, "scales", "After the paper's Figure 3: {site}, every scale"),
         (
             "table3",
             source.elsewhere,
             "scales-one-site",
-            f"every scale, by MESR trained on {source.one_site} only",
+            f"After the paper's Figures 4 and 5: {{site}}, every scale, by MESR trained on {source.one_site} only",
         ),
     ):
         row = next(
@@ -152,7 +152,7 @@ def scales(rows: Sequence[Row], runner: Runner, folder: Path) -> list[Captioned]
             sites=sites, name=name, options=runner.options,
         )  # fmt: skip
         made += [
-            (f"{path.stem.removesuffix(f'-{name}')}, {told}{runner.setting.budget.mark}.", path)
+            (f"{told.format(site=path.stem.removesuffix(f'-{name}'))}{runner.setting.budget.mark}.", path)
             for path in drawn
         ]
     return made
@@ -213,25 +213,55 @@ def _critic(done: Sequence[Row]) -> tuple[Row, Row] | None:
     return None if before is None or after is None else (before, after)
 
 
-def _tradeoff(rows: Sequence[Row], seen: Sequence[Finding], path: Path) -> None:
-    """PSNR over fine detail, and arrows from a network to what a critic made of it."""
+class Place(NamedTuple):
+    """Where a method stands between distortion and perception.
+
+    Attributes:
+        detail, psnr: dB, means over sites.
+        before: what its network was before a critic taught it; None where there is no such place.
+    """
+
+    own: bool
+    detail: float
+    psnr: float
+    before: Place | None = None
+
+
+def places(rows: Sequence[Row], seen: Sequence[Finding]) -> dict[str, Place]:
+    """Every method's by its title.
+
+    Args:
+        rows: Table 2's.
+    """
     systems = {row.title: row.system for row in rows if row.group == EQUAL and not row.control}
-    places: dict[str, tuple[str, float, float]] = {}
-    for method in dict.fromkeys(one.method for one in seen):
-        across, up = (
-            fmean([one.value for one in seen if (one.method, one.measure) == (method, measure)])
-            for measure in (DETAIL, PSNR)
-        )
-        places[systems[method]] = method, across, up
-    figure, axes = _figure()
-    for system, (title, across, up) in places.items():
-        axes.plot(across, up, "o", color="#d1495b" if system.startswith("mesr") else "#33658a")
-        label = axes.annotate(title, (across, up), xytext=(4, 4), textcoords="offset points", fontsize=7)
-        label.set_in_layout(False)
+    titles = {systems[one.method]: one.method for one in seen}
+    found: dict[str, Place] = {}
+    # A network's origin comes before it in `SYSTEMS`, and so its place before its own.
+    for system in sorted(titles, key=[*UNTRAINED, *SYSTEMS].index):
+        told = (one for one in seen if one.method == titles[system])
+        values: dict[str, list[float]] = {DETAIL: [], PSNR: []}
+        for one in told:
+            values[one.measure].append(one.value)
         origin = SYSTEMS[system].origin if system in SYSTEMS else ""
-        if origin in places:
+        found[titles[system]] = Place(
+            system.startswith("mesr"), fmean(values[DETAIL]), fmean(values[PSNR]), found.get(titles.get(origin, ""))
+        )  # fmt: skip
+    return found
+
+
+def _tradeoff(found: Mapping[str, Place], path: Path) -> None:
+    """PSNR over fine detail, and arrows from a network to what a critic made of it."""
+    figure, axes = _figure()
+    for title, one in found.items():
+        axes.plot(one.detail, one.psnr, "o", color="#d1495b" if one.own else "#33658a")
+        label = axes.annotate(
+            title, (one.detail, one.psnr), xytext=(4, 4), textcoords="offset points", fontsize=7
+        )
+        label.set_in_layout(False)
+        if one.before is not None:
+            start = one.before.detail, one.before.psnr
             axes.annotate(
-                "", (across, up), places[origin][1:], arrowprops={"arrowstyle": "->", "color": "#999999"}
+                "", (one.detail, one.psnr), start, arrowprops={"arrowstyle": "->", "color": "#999999"}
             )
     axes.axvline(0, color="#999999", linewidth=0.8)
     axes.margins(0.15)
@@ -274,16 +304,24 @@ def _scatter(
     _save(figure, path)
 
 
-def _curves(rows: Sequence[Row], runner: Runner, path: Path) -> None:
-    figure, axes = _figure()
+def curves(rows: Sequence[Row], runner: Runner) -> dict[str, list[tuple[int, float]]]:
+    """Samples seen and PSNR at each validation of every row's first training, by title; not of what knows nothing yet."""
+    found = {}
     for row in rows:
         one = row.trainings[0]
         trained = runner.state.trained(one)
-        if trained is None:
-            continue
-        before = one.after.samples if one.after else 0
-        places = [before + step * one.config.sampling.batch for step, _ in trained.course]
-        axes.plot(places, [psnr for _, psnr in trained.course], marker=".", label=row.title)
+        if trained is not None:
+            before = one.after.samples if one.after else 0
+            batch = one.config.sampling.batch
+            points = [(before + step * batch, psnr) for step, psnr in trained.course]
+            found[row.title] = [(samples, psnr) for samples, psnr in points if samples]
+    return found
+
+
+def _curves(found: Mapping[str, Sequence[tuple[int, float]]], path: Path) -> None:
+    figure, axes = _figure()
+    for title, points in found.items():
+        axes.plot(*zip(*points, strict=True), marker=".", label=title)
     axes.set_xlabel("samples seen, all scales")
     axes.set_ylabel("PSNR on slices to validate on, dB")
     axes.legend(fontsize=6, ncols=2)

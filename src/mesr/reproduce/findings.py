@@ -24,6 +24,9 @@ class Finding:
         method: its title.
         measure: its name, with which goes its unit.
         sd: over what it is the mean of; NaN where that is one.
+        count: of slices it is the mean of.
+        gain, low, high: what it is more than the windowed sinc's on the same slices, and the 95 % interval of that
+            (`tables.Difference`); NaN where that is not asked, or of a single slice.
     """
 
     scan: str
@@ -32,6 +35,10 @@ class Finding:
     measure: str
     value: float
     sd: float = math.nan
+    count: int = 1
+    gain: float = math.nan
+    low: float = math.nan
+    high: float = math.nan
 
 
 class Findings(NamedTuple):
@@ -64,7 +71,9 @@ def read(path: Path) -> list[Finding]:
     if not path.is_file():
         return []
     with path.open(newline="", encoding="utf-8") as file:
-        return [
-            Finding(**(line | {"value": float(line["value"]), "sd": float(line["sd"])}))  # type: ignore[arg-type]
-            for line in csv.DictReader(file)
-        ]
+        return [_finding(line) for line in csv.DictReader(file)]
+
+
+def _finding(line: dict[str, str]) -> Finding:
+    numbers = {name: float(line[name]) for name in ("value", "sd", "gain", "low", "high")}
+    return Finding(**(line | numbers | {"count": int(line["count"])}))  # type: ignore[arg-type]

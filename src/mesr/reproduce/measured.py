@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -20,7 +21,7 @@ MEASURES = (("psnr", "PSNR, dB", 2), ("ssim", "SSIM", 4), ("nrmse", "NRMSE", 4))
 
 
 class Measured:
-    """What is on disk of a reproduction.
+    """What is on disk of a reproduction, as it was when this was made.
 
     Args:
         out: the folder of results.csv.
@@ -29,11 +30,17 @@ class Measured:
     def __init__(self, out: Path, state: State) -> None:
         self.state = state
         path = out / "results.csv"
-        self.results: list[Result] = read_results(path) if path.exists() else []
+        self._results: dict[tuple[str, ...], list[Result]] = defaultdict(list)
+        for one in read_results(path) if path.exists() else ():
+            self._results[one.weights_id, one.commit, one.precision, one.degradation].append(one)
+        self._fates: dict[str, tuple[Row, Fate]] = {}
 
     def fate(self, row: Row) -> Fate:
         """What became of this very row (`State.known`)."""
-        return self.state.known(row)
+        held = self._fates.get(row.id)
+        if held is None or held[0] is not row:
+            held = self._fates[row.id] = row, self.state.known(row)
+        return held[1]
 
     def of(self, row: Row, scale: str = "", site: str = "") -> list[Result]:
         """A finished row's measurements, all or those at a scale or site; of its own sites only."""
@@ -43,9 +50,8 @@ class Measured:
         degradation = text_of(recipe(row.degradation))
         return [
             one
-            for one in self.results
-            if (one.weights_id, one.commit, one.degradation) == (fate.weights_id, fate.commit, degradation)
-            and one.scale in ((scale,) if scale else row.scales)
+            for one in self._results.get((fate.weights_id, fate.commit, fate.precision, degradation), ())
+            if one.scale in ((scale,) if scale else row.scales)
             and (not row.sites or one.site in row.sites)
             and (not site or one.site == site)
         ]
@@ -53,6 +59,12 @@ class Measured:
     def sites(self, rows: Iterable[Row]) -> list[str]:
         """Those the rows were measured at, in the order of the measurements."""
         return list(dict.fromkeys(one.site for row in rows for one in self.of(row)))
+
+    def place(self, site: str, rows: Iterable[Row], scale: str = "2") -> str:
+        """A site and what was measured there, `liver (36 slices of one patient)`; all of them where it is empty."""
+        found = [one for row in rows for one in self.of(row, scale, site)]
+        name = site or "all sites"
+        return f"{name} ({population(found)})" if found else name
 
     def mean(self, row: Row, scale: str, measure: str = "psnr", site: str = "") -> Mean | None:
         """Over the slices of a site, or of all the row's sites together."""

@@ -5,6 +5,7 @@ A critic asks for detail, L1 for the truth; what the one gives and the other tak
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import replace
 from fractions import Fraction
@@ -55,7 +56,10 @@ def findings(
                 (DETAIL, fine_detail(result, pair.hr, float(SCALE), pair.border)),
             ):
                 found.setdefault((one.site, title, card.weights_id, measure), []).append(value)
-    return [Finding(*about, float(np.mean(values))) for about, values in found.items()]
+    return [
+        Finding(*about, float(np.mean(values)), float(np.std(values, ddof=1)) if len(values) > 1 else math.nan, len(values))
+        for about, values in found.items()
+    ]  # fmt: skip
 
 
 def under_kernels(

@@ -7,8 +7,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from ..models import weights
 from .ablations import ablations
 from .rows import Experiment, Row, trained, untrained
+from .sources import sites_of
 from .systems import SYSTEMS, UNTRAINED, System, Terms
 from .trainings import (
     Setting,
@@ -26,9 +28,10 @@ EXPERIMENTS: tuple[Experiment, ...] = (
 )  # fmt: skip
 
 EQUAL, LONGER, PUBLISHED = "On equal terms", "On equal terms, for longer", "As published"
+SHIPPED = "As shipped with mesr, trained for longer on other losses"
 SHRUNK, SCANNED = "Bicubic LR", "Simulated CBCT to CT"
 
-AGAIN = ("miassr", "mesr-lite", "mesr")
+AGAIN = ("meta-rdn", "miassr", "mesr-lite", "mesr")
 """Systems trained a second time with another seed."""
 
 AVERAGED = ("meta-rdn", "miassr", "mesr-lite")
@@ -141,6 +144,8 @@ def table2(setting: Setting) -> list[Row]:
     ]  # fmt: skip
     if setting.budget.longer:
         rows += [_longer(SYSTEMS[name], setting) for name in FREE]
+    if not setting.budget.tiny:
+        rows += [untrained("table2", SHIPPED, name, scales=scales) for name in ("sinc", *weights.shipped())]
     rows.append(untrained("table2", PUBLISHED, "bicubic"))
     rows += [
         row for system in SYSTEMS.values() if system.as_published for row in _of(system, "published", setting)
@@ -155,18 +160,22 @@ def _of(system: System, terms: Terms, setting: Setting) -> list[Row]:
         setting = setting._replace(budget=replace(setting.budget, tiny=False))
     title = system.titled(terms, setting.budget)
     common = {"column": system.column, "absent": "" if here else "not trained here"}
-    if not system.scales:
+    own_scales = system.scales_of(terms)
+    if not own_scales:
         own = training(system, terms, setting)
         return [trained("table2", group, title, system.name, own, scales=setting.budget.scales, **common)]
-    members = [training(system, terms, setting, scale) for scale in system.scales]
+    members = [training(system, terms, setting, scale) for scale in own_scales]
     alone = len(members) == 1
+    scales = tuple(s for s in setting.budget.scales if not alone or float(s) < own_scales[0])
+    # What starts from the bicubic image answers a smaller scale by itself.
+    below = scales if system.kind == "own" and terms == "equal" else ()
     rows = [
         trained(
-            "table2", group, title if alone else f"{title}, ×{scale}", system.name, one, scales=(str(scale),), **common
+            "table2", group, title if alone else f"{title}, ×{scale}", system.name, one, scales=(*below, str(scale)),
+            **common,
         )
-        for scale, one in zip(system.scales, members, strict=True)
+        for scale, one in zip(own_scales, members, strict=True)
     ]  # fmt: skip
-    scales = tuple(s for s in setting.budget.scales if not alone or float(s) < system.scales[0])
     if system.kind == "fixed" and scales and (terms == "equal" or not alone):
         rows.append(
             trained(
@@ -188,19 +197,18 @@ def _longer(system: System, setting: Setting) -> Row:
 
 
 def table3(setting: Setting) -> list[Row]:
-    """Trained on one site of one patient, measured at ×2 on others."""
+    """Trained on one site of one patient, measured at ×2 on others: of the split that is measured, those there are."""
     source = setting.source
-    if not source.elsewhere:
+    sites = tuple(site for site in source.elsewhere if site in ct_sites(setting))
+    if not sites:
         return []
-    rows = [untrained("table3", source.one_site, "bicubic", sites=source.elsewhere)]
+    rows = [untrained("table3", source.one_site, "bicubic", sites=sites)]
     for name, column in (("edsr", "EDSR"), ("rdn", "RDN"), ("mesr-lite", ""), ("mesr", "Ours")):
         system = SYSTEMS[name]
         known = training(system, "equal", setting, system.scales[0] if system.scales else None)
         own = Training(on_one_site(known.config, source))
         title = system.titled("equal", setting.budget)
-        rows.append(
-            trained("table3", source.one_site, title, name, own, sites=source.elsewhere, column=column)
-        )
+        rows.append(trained("table3", source.one_site, title, name, own, sites=sites, column=column))
     return rows
 
 
@@ -226,7 +234,7 @@ def _sites(setting: Setting, *, phantom: bool) -> tuple[str, ...]:
         site
         for scan in spec.scans
         if scan.modality == "CT" and (phantom or Path(spec.root, scan.path) != source.phantom)
-        for site in scan.sites
+        for site in sites_of(scan)
     ]
     return tuple(dict.fromkeys(found))
 

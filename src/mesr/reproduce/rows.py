@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
 from typing import Any, Literal
 
-from ..models.cost import Cost
+from ..models import weights
+from ..models.cost import Cost, cost
 from ..models.orientations import ORIENTATIONS
 from ..models.weights import ENSEMBLE
 from .trainings import Training, network_cost
@@ -62,7 +64,7 @@ class Row:
         """Of its networks together, measured or not; the multiply-adds of the one that answers ×2."""
         answering = self.training_at("2")
         if answering is None:
-            return None
+            return _of_shipped(self.system) if self.system in weights.shipped() else None
         times = len(ORIENTATIONS) if self.averaged else 1
         parameters = sum(network_cost(one).parameters for one in self.trainings)
         return Cost(parameters, times * network_cost(answering).pixel)
@@ -75,8 +77,13 @@ class Row:
         return next(able, self.trainings[-1] if self.trainings else None)
 
 
+@cache
+def _of_shipped(name: str) -> Cost:
+    return cost(weights.load(name)[1].spec)
+
+
 def untrained(experiment: Experiment, group: str, method: str, **columns: Any) -> Row:
-    """The row of an interpolator."""
+    """The row of an interpolator, or of shipped weights."""
     return Row(_id(experiment, group, method), experiment, group, method, method, **columns)
 
 

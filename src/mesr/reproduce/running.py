@@ -4,34 +4,37 @@ OUT/set, OUT/set-cbct    training sets (`prepare`, `simulated`)
 OUT/runs/NAME/           a training: checkpoint, log, weights, and the digest of its settings
 OUT/results.csv          every measurement (`results`)
 OUT/plan.json            what became of each row (`state`)
+OUT/.lock.sqlite         held by the one call that writes here
 """
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
 import torch
 
-from .. import evaluate
+from .. import evaluate, locks
 from ..device import Precision, resolve_device, use_bf16
 from ..errors import InputError, InternalError, MesrError, UsageError, WeightsError
 from ..evaluate import Reporter as SliceReporter
-from ..files import atomic_path
+from ..files import atomic_path, check_target
 from ..inference import Options
 from ..losses import vgg
 from ..models import family, weights
 from ..models.weights import ENSEMBLE
 from ..prepare import prepare
 from ..progress import Reporter as StepReporter
+from ..results import code_identity
 from ..testset import EvaluationSpec
 from ..train import train
 from .rows import Row
-from .simulated import simulate_set
+from .simulated import simulate_set, simulated_as
 from .sources import at_sites, limited
 from .state import Fate, State, Trained, digest
 from .trainings import Setting, Training, network_cost, settings
@@ -40,6 +43,9 @@ SETTINGS = "settings.sha256"
 """In a training's folder: the digest of what it was begun with."""
 
 LOG = "log.csv"
+
+LOCK = ".lock.sqlite"
+"""In the output folder: who holds it writes there."""
 
 SIMULATED_SLICES = 12
 """A series at most, of the smallest budget: a scan takes seconds."""
@@ -73,27 +79,49 @@ class Runner:
         self.setting, self.out, self.threads = setting, out.resolve(), threads
         self.options = Options(device=device, precision=precision)
         self.telling = telling or Telling()
-        self.state = State(self.out, setting.budget.name, setting.source.identity)
+        self.commit = code_identity()
+        self.state = self._read()
 
     def run(self, rows: Sequence[Row]) -> dict[str, Fate]:
         """Run what is not done, cheap first, and give every row's fate. A row that fails does not stop the others.
 
         Raises:
             KeyboardInterrupt: it was stopped; the same call goes on.
+            UsageError: code `in-use`, another call runs into this folder.
         """
-        fates = {row.id: self.state.fate(row) for row in rows}
-        self.state.save()
-        due = [row for row in rows if fates[row.id].status not in ("done", "absent")]
-        for number, row in enumerate(sorted(due, key=lambda row: expense(*row.trainings)), 1):
-            self.telling.line(f"[{number} of {len(due)}] {row.id}")
-            self._settle(row, fates[row.id])
+        with self._alone():
+            fates = {row.id: self.state.fate(row) for row in rows}
             self.state.save()
+            due = [row for row in rows if fates[row.id].status not in ("done", "absent")]
+            for number, row in enumerate(sorted(due, key=lambda row: expense(*row.trainings)), 1):
+                self.telling.line(f"[{number} of {len(due)}] {row.id}")
+                self._settle(row, fates[row.id])
+                self.state.save()
         return fates
+
+    @contextlib.contextmanager
+    def _alone(self) -> Iterator[None]:
+        """The folder for this call alone, and what is in it now: the plan is written whole."""
+        check_target(self.out / LOCK, force=True)
+        self.out.mkdir(parents=True, exist_ok=True)
+        try:
+            held = locks.take(self.out / LOCK)
+        except BlockingIOError:
+            raise UsageError(
+                "in-use", "Another call is writing into this output folder.",
+                "Wait for it, or choose another folder.", self.out,
+            ) from None  # fmt: skip
+        with contextlib.closing(held):
+            self.state = self._read()
+            yield
+
+    def _read(self) -> State:
+        return State(self.out, self.setting.budget.name, self.setting.source.identity)
 
     def _settle(self, row: Row, fate: Fate) -> None:
         problem: MesrError | None = None
         try:
-            fate.weights_id, fate.commit = self._measure(row, self._model(row))
+            fate.weights_id, fate.commit, fate.precision = self._measure(row, self._model(row))
         except MesrError as error:
             problem = error
         except Exception as bug:  # Its text may hold patient data: only its kind is kept.
@@ -114,8 +142,8 @@ class Runner:
         path = self._family(row, paths) if row.family else paths[0]
         return f"{path}{ENSEMBLE}" if row.averaged else path
 
-    def _measure(self, row: Row, model: str | Path) -> tuple[str, str]:
-        """Weights id and commit of the row's measurements, which are in results.csv."""
+    def _measure(self, row: Row, model: str | Path) -> tuple[str, str, str]:
+        """Weights id, commit and precision of the row's measurements, which are in results.csv."""
         parts = [(row.sites, row.scales)]
         if row.thorough:
             parts = [(row.thorough, row.scales), (row.sites, tuple(s for s in row.scales if s == "2"))]
@@ -136,7 +164,7 @@ class Runner:
         ]
         if not found:
             raise UsageError("nothing-to-measure", "The method is defined for none of the scales asked for.")
-        return found[0].weights_id, found[0].commit
+        return found[0].weights_id, found[0].commit, found[0].precision
 
     @cached_property
     def _vgg_problem(self) -> WeightsError | None:
@@ -181,6 +209,7 @@ class Runner:
         Raises:
             InputError: code `not-adopted`, it started from other weights than those here; or its log holds no
                 validation.
+            UsageError: code `in-use`, as `run`.
             WeightsError: its weights cannot be read.
         """
         _, card = weights.load(found / self.path(one).name)
@@ -191,12 +220,13 @@ class Runner:
                 "not-adopted", f"It started from other weights than those of {one.after.name} here."
             )
         progress(found / LOG)
-        self._claim(one)
-        for name in (LOG, self.path(one).name):
-            with atomic_path(self.folder(one) / name, force=True) as temporary:
-                shutil.copyfile(found / name, temporary)
-        self.state.trainings[one.name] = self._account(one, computed)
-        self.state.save()
+        with self._alone():
+            self._claim(one)
+            for name in (LOG, self.path(one).name):
+                with atomic_path(self.folder(one) / name, force=True) as temporary:
+                    shutil.copyfile(found / name, temporary)
+            self.state.trainings[one.name] = self._account(one, computed)
+            self.state.save()
 
     def _trained(self, one: Training) -> Path:
         """Train, or go on, or find it done."""
@@ -235,13 +265,10 @@ class Runner:
 
     def _account(self, one: Training, computed: str) -> Trained:
         _, card = weights.load(self.path(one))
-        counted = network_cost(one)
         known = self.state.trained(one.after) if one.after else None
         return Trained(
             fingerprint=digest(settings(one)),
             weights_id=card.weights_id,
-            parameters=counted.parameters,
-            multiply_adds=counted.pixel,
             steps=one.config.steps + (known.steps if known else 0),
             samples=one.samples,
             samples_at=samples_at(one),
@@ -268,7 +295,7 @@ class Runner:
         if not one.simulated:
             return prepared
         paired = self.out / "set-cbct"
-        if not (paired / "manifest.json").is_file():
+        if simulated_as(paired) != one.simulated:
             self.telling.line("Simulating cone-beam scans of the training set.")
             count = SIMULATED_SLICES if self.setting.budget.tiny else 0
             simulate_set(

@@ -26,7 +26,7 @@ def simulate_set(
     count: int = 0,
     on_slice: Callable[[int, int], None] | None = None,
 ) -> None:
-    """Write a paired set (`data.TrainingSlice.paired`) of the CT slices of a prepared one.
+    """Write a paired set (`data.TrainingSlice.paired`) of the CT slices of a prepared one, replacing one that is there.
 
     Args:
         prepared: by `mesr prepare`.
@@ -49,7 +49,7 @@ def simulate_set(
     if not any(one["split"] == "train" for one, _ in work):
         raise InputError("empty-training-set", "The training set holds no slice to simulate a scan of.")
     series: dict[str, dict[str, Any]] = {}
-    with atomic_folder(out) as folder:
+    with atomic_folder(out, force=True) as folder:
         for done, (one, entry) in enumerate(work):
             values = np.load(prepared / entry["file"], allow_pickle=False)
             reference = np.asarray(values, dtype=np.float32)
@@ -65,6 +65,13 @@ def simulate_set(
                 on_slice(done + 1, len(work))
         text = json.dumps({"format": FORMAT, "series": list(series.values())}, indent=1, sort_keys=True)
         (folder / MANIFEST).write_text(text, encoding="utf-8")
+
+
+def simulated_as(folder: Path) -> str:
+    """The recipe by which a set was simulated; empty where there is none."""
+    if not (folder / MANIFEST).is_file():
+        return ""
+    return str(read_manifest(folder)["series"][0]["paired"])
 
 
 def _beside(file: str) -> str:

@@ -10,12 +10,16 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from ..errors import UnreadableInput, UsageError
+from ..patients import EVERY_SLICE
 from ..prepare import ScanSpec, SetSpec, specification
 from ..testset import EvaluationSpec, MeasuredScan, subjects
 from ..testset import specification as evaluation
 
 CONFIGS = Path(__file__).resolve().parents[3] / "configs"
 """Of the repository; not part of the installed package."""
+
+SPECIFICATIONS = ("scans.yaml", "val.yaml", "test.yaml")
+"""What is trained on, chosen by and measured on."""
 
 
 @dataclass(frozen=True)
@@ -26,7 +30,7 @@ class Source:
         name: "scans", or "pydicom-data".
         training, root: for `mesr prepare`.
         val, test: to measure on; nothing of the one is in the other or in the training set.
-        pelvis: sites of Table 1; empty for all.
+        pelvis: sites of Table 1 and Figure 3; empty for all.
         one_site, sites, series: what Table 3 is trained on, in words and in the training set's terms.
         elsewhere: sites Table 3 is measured at.
         warning: what must be said loudly wherever results are shown; empty where there is nothing.
@@ -116,34 +120,39 @@ def _files(path: Path) -> list[Path]:
 
 
 def at_sites(spec: EvaluationSpec, sites: Collection[str]) -> EvaluationSpec:
-    """The same at these sites alone; at all where there are none."""
+    """The same at these sites alone; at all where none are named. A scan without sites is one site, "all"."""
     if not sites:
         return spec
     scans = [
-        replace(scan, sites={site: range_ for site, range_ in scan.sites.items() if site in sites})
+        replace(scan, sites={site: range_ for site, range_ in sites_of(scan).items() if site in sites})
         for scan in spec.scans
     ]
     return replace(spec, scans=[scan for scan in scans if scan.sites])
+
+
+def sites_of(scan: MeasuredScan) -> dict[str, list[int]]:
+    """Its sites and their slices; all of them under "all", as measurements call it, where none are named."""
+    return scan.sites or {"all": EVERY_SLICE}
 
 
 def _of_folder(folder: Path) -> Source:
     """Specifications beside the scans count before the repository's."""
     if not folder.is_dir():
         raise UnreadableInput("not-found", "There is no such folder.", path=folder)
-    own = all((folder / name).is_file() for name in ("scans.yaml", "val.yaml", "test.yaml"))
+    own = all((folder / name).is_file() for name in SPECIFICATIONS)
     place = folder if own else CONFIGS
-    if not (place / "scans.yaml").is_file():
+    if not own and not _describes(place, folder):
         raise UsageError(
             "no-specification",
             "The scans need a folder with scans.yaml, val.yaml and test.yaml in it, which say what they are.",
-            "Put them there (mesr prepare and mesr evaluate have such files), or run from a checkout of mesr.",
+            "Put them there: mesr prepare takes a file like the first, mesr evaluate files like the others.",
             folder,
         )
     folder = folder.resolve()
     training, _ = specification(place / "scans.yaml")
     training.scans = [scan for scan in training.scans if scan.modality == "CT"]
     val, test = (replace(evaluation(place / name), root=str(folder)) for name in ("val.yaml", "test.yaml"))
-    sites = {site for scan in test.scans for site in scan.sites}
+    sites = {site for scan in test.scans for site in sites_of(scan)}
     pelvis = [scan for scan in training.scans if "pelvis" in scan.sites and scan.split == "train"]
     first = pelvis[:1] or [scan for scan in training.scans if scan.split == "train"][:1]
     one = "pelvis" if pelvis else next(iter(first[0].sites), "all") if first else "all"
@@ -161,12 +170,18 @@ def _of_folder(folder: Path) -> Source:
     )  # fmt: skip
 
 
+def _describes(place: Path, folder: Path) -> bool:
+    """Whether the specifications in a place are there, and of this folder: the first names a scan that it holds."""
+    if not all((place / name).is_file() for name in SPECIFICATIONS):
+        return False
+    return any((folder / scan.path).exists() for scan in specification(place / SPECIFICATIONS[0])[0].scans)
+
+
 TRAINED = {"explicit_VR-UN.dcm": "abdomen", "bad_sequence.dcm": "neck"}
 HELD = {"J2K_pixelrep_mismatch.dcm": "head"}
 MEASURED = {"693_UNCR.dcm": "head", "CT_small.dcm": "spine"}
 """File to body region: five patients. `eCT_Supplemental.dcm` holds perfusion maps, not HU, and is left out."""
 
-_EVERY = [0, 1 << 30]
 _LICENCE, _ORIGIN = "MIT", "pydicom and pydicom-data 1.0.0"
 
 
@@ -184,7 +199,7 @@ def _of_pydicom() -> Source:
         )
     training = SetSpec(
         [
-            ScanSpec(places[name], split, f"pydicom-{name}", "CT", _LICENCE, _ORIGIN, {site: _EVERY})
+            ScanSpec(places[name], split, f"pydicom-{name}", "CT", _LICENCE, _ORIGIN, {site: EVERY_SLICE})
             for split, scans in (("train", TRAINED), ("val", HELD))
             for name, site in scans.items()
         ]
@@ -210,7 +225,7 @@ def _measured(places: dict[str, str], scans: dict[str, str]) -> EvaluationSpec:
             places[name],
             "CT",
             patient=f"pydicom-{name}",
-            sites={site: _EVERY},
+            sites={site: EVERY_SLICE},
             name=name,
             licence=_LICENCE,
             source=_ORIGIN,

@@ -15,7 +15,10 @@ from ..models.weights import INVENTING
 from .rows import Row
 from .trainings import Training, settings
 
-FORMAT = 2
+FORMAT = 3
+
+PAST = 0.1
+"""dB below its best validation, from which on a training is said to have gone on for too long."""
 
 Status = Literal["planned", "done", "failed", "absent"]
 
@@ -27,7 +30,6 @@ class Trained:
     Attributes:
         fingerprint: of the settings it was trained with.
         weights_id: sha256 of tensors and spec.
-        parameters, multiply_adds: of the network; the latter for one low-resolution pixel at its own scale, or ×2.
         steps, samples: of this training and those it started from; patches.
         samples_at: patches at ×2, or at its own scale.
         minutes: wall clock, likewise.
@@ -40,8 +42,6 @@ class Trained:
 
     fingerprint: str
     weights_id: str
-    parameters: int
-    multiply_adds: float
     steps: int
     samples: int
     samples_at: int
@@ -54,8 +54,17 @@ class Trained:
     @property
     def worse(self) -> bool:
         """Whether its last validation is no better than its first, of PSNR, which some terms give up (`weights.INVENTING`)."""
-        asked = not self.losses.keys() & {*INVENTING}
-        return asked and len(self.course) > 1 and self.course[-1][1] <= self.course[0][1]
+        return self._for_psnr and len(self.course) > 1 and self.course[-1][1] <= self.course[0][1]
+
+    @property
+    def past(self) -> tuple[int, float] | None:
+        """Step and PSNR of its best validation where the last one is clearly below it: it learned its slices by heart."""
+        best = max(self.course, key=lambda point: point[1])
+        return best if self._for_psnr and self.course[-1][1] < best[1] - PAST else None
+
+    @property
+    def _for_psnr(self) -> bool:
+        return not self.losses.keys() & {*INVENTING}
 
 
 @dataclass
@@ -65,7 +74,7 @@ class Fate:
     Attributes:
         status: "absent" for a row that this budget does not train.
         fingerprint: of all that decides its result (`fingerprint`).
-        weights_id, commit: of what was measured, and of the code that measured it.
+        weights_id, commit, precision: of what was measured, of the code that measured it, and in what its convolutions ran.
         code, sentence: of the error that ended it.
     """
 
@@ -73,6 +82,7 @@ class Fate:
     fingerprint: str = ""
     weights_id: str = ""
     commit: str = ""
+    precision: str = ""
     code: str = ""
     sentence: str = ""
 

@@ -31,6 +31,7 @@ class System:
         equal: arguments on equal terms; None where there is no row of its own on equal terms.
         tiny: arguments in a smoke run.
         scales: whole scales trained, each a network; empty for one network for every scale.
+        together: whole scales that one network was published for, where it is the only one.
         origin: name of the system whose weights it is fine-tuned from with the compound loss.
         column: of the paper's Table 2.
         rate: Adam's, as published.
@@ -60,12 +61,17 @@ class System:
     depths: tuple[int, ...] = ()
     as_published: bool = True
     giant: bool = False
+    together: tuple[int, ...] = ()
     sizes: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def after(self) -> System | None:
         """The system whose weights it is fine-tuned from."""
         return SYSTEMS[self.origin] if self.origin else None
+
+    def scales_of(self, terms: Terms) -> tuple[int, ...]:
+        """`scales`, or none where one network was published for several."""
+        return () if terms == "published" and self.together else self.scales
 
     def titled(self, terms: Terms, budget: Budget) -> str:
         """Its title with its size."""
@@ -92,7 +98,8 @@ _RDN_B = {"blocks": 16, "layers": 8, "growth": 64}
 _LITE = {"blocks": 16, "features": 64, "residual_scale": 1.0}
 _ONCE = {"blocks": 16, "stem": "gated"}
 _TURNED = _ONCE | {"orientations": 4}
-"""A twentieth more multiply-adds than 64 blocks in one orientation, a quarter of the parameters (docs/explanation/choices.md)."""
+"""As many multiply-adds as 64 blocks in one orientation and a few hundredths more, a quarter of the parameters
+(docs/explanation/choices.md)."""
 
 _TINY_RDN = {"blocks": 2, "layers": 2, "growth": 8, "features": 16}
 _TINY_META = {"blocks": 3, "features": 16, "hidden": 32}
@@ -101,7 +108,9 @@ SYSTEMS: dict[str, System] = {
     one.name: one
     for one in (
         System("srcnn", "SRCNN", "srcnn", "own", {}, {}, {"features": 16}, (2,), loss="l2"),
-        System("vdsr", "VDSR", "vdsr", "own", {}, {}, {"layers": 6, "features": 16}, (2,), loss="l2"),
+        System(
+            "vdsr", "VDSR", "vdsr", "own", {}, {}, {"layers": 6, "features": 16}, (2,), loss="l2", together=(2, 3, 4),
+        ),
         System("srresnet", "SRResNet", "srresnet", "fixed", {}, {}, {"blocks": 3, "features": 16}, (2,), loss="l2"),
         System(
             "srgan", "SRGAN", "srresnet", "fixed", {}, {}, {"blocks": 3, "features": 16}, (2,), "srresnet", "SRGAN",

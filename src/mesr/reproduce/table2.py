@@ -6,13 +6,22 @@ import math
 from collections.abc import Sequence
 
 from ..tables import Difference, markdown
-from .measured import MEASURES, NONE, Measured, interval, millions, population, spread
+from .measured import MEASURES, NONE, Measured, interval, millions, spread
 from .paper import paper
-from .plan import EQUAL, LONGER, PUBLISHED
+from .plan import EQUAL, LONGER, PUBLISHED, SHIPPED
 from .rows import Row
+from .trainings import of_another_seed
 
-LEADERS = {EQUAL: "mesr", LONGER: "mesr", PUBLISHED: "mesr-paper"}
+LEADERS = {EQUAL: "mesr", LONGER: "mesr", SHIPPED: "mesr-1", PUBLISHED: "mesr-paper"}
 """The system that every other is compared with, in each part of Table 2."""
+
+JUDGING = (EQUAL, LONGER)
+"""The parts that something is to be shown by."""
+
+HOLDS = (
+    'Yes or no where the whole interval says so, and the difference is no less than what the row "another seed" of either'
+    " network, where it is measured, moves that very mean by. Sites with one patient say nothing about other patients."
+)
 
 IN_BODY = ("psnr_body", "body PSNR, dB", 2)
 JUDGED = (*MEASURES, IN_BODY)
@@ -39,17 +48,21 @@ def table2(rows: Sequence[Row], measured: Measured, headline: str, ct: Sequence[
         wide = [row for row in rows if row.group == group and row.scales != ("2",)]
         leader = leader_of(own, LEADERS[group])
         parts += [f"### {group}", _systems(own, measured, headline, leader)]
-        if group != PUBLISHED:
+        if group in JUDGING:
             parts += _titled(f"### {group}, what holds", _verdicts(own, measured, headline, ct))
-            parts += _titled(f"### {group}, what holds at every scale", _ahead(wide, measured, ct))
+            parts += _titled(f"### {group}, what holds at every scale", _ahead(wide, own, measured, ct))
         parts += _titled(f"### {group}, inside the body", _in_body(own, measured, headline, leader))
         parts += _titled(f"### {group}, every site", _by_site(own, measured, "2", leader))
         parts += _titled(f"### {group}, every scale", _by_scale(wide, measured, headline, leader))
     return "\n\n".join(part for part in parts if part)
 
 
-def _ahead(rows: Sequence[Row], measured: Measured, ct: Sequence[str]) -> str:
-    """Whether our networks are before the others that have a head for every scale, and MESR before mesr-lite, by site."""
+def _ahead(rows: Sequence[Row], seeds: Sequence[Row], measured: Measured, ct: Sequence[str]) -> str:
+    """Whether our networks are before the others that have a head for every scale, and MESR before mesr-lite, by site.
+
+    Args:
+        seeds: rows among which those of another seed are.
+    """
     networks = [row for row in rows if row.trainings and not row.control and measured.of(row)]
     leaders = {name: leader_of(networks, name) for name in ("mesr", "mesr-lite", "meta-rdn", "miassr")}
     scales = max((row.scales for row in rows), key=len, default=())
@@ -67,13 +80,32 @@ def _ahead(rows: Sequence[Row], measured: Measured, ct: Sequence[str]) -> str:
             for site in ct:
                 found = [measured.difference(own, other, scale, name, site) for scale in scales]
                 if any(found):
-                    cells = (f"{verdict(one)} {interval(one, digits)}" if one else NONE for one in found)
-                    body.append([f"{own.title} before {other.title}", title, site, *cells])
+                    chance = (_by_chance((own, other), seeds, measured, s, name, site) for s in scales)
+                    cells = (
+                        f"{verdict(one, chance=moved)} {interval(one, digits)}" if one else NONE
+                        for one, moved in zip(found, chance, strict=True)
+                    )  # fmt: skip
+                    place = measured.place(site, [own])
+                    body.append([f"{own.title} before {other.title}", title, place, *cells])
     return (
         markdown(["to be shown", "measure [95 %]", "site", *(f"×{scale}" for scale in scales)], body)
         if body
         else ""
     )
+
+
+def _by_chance(
+    pair: Sequence[Row], rows: Sequence[Row], measured: Measured, scale: str, measure: str, site: str
+) -> float:
+    """What another seed moves the mean of either of two rows by, the larger; 0 where that is not measured."""
+    found = [0.0]
+    for row in pair:
+        again = {of_another_seed(one).name for one in row.trainings[:1]}
+        for other in rows:
+            if other.control and not other.averaged and {one.name for one in other.trainings} == again:
+                moved = measured.difference(other, row, scale, measure, site)
+                found += [abs(moved.mean)] if moved else []
+    return max(found)
 
 
 def _titled(title: str, text: str) -> list[str]:
@@ -104,8 +136,8 @@ def _systems(rows: Sequence[Row], measured: Measured, site: str, leader: Row | N
                 f"{answering.samples_at:,}" if answering else NONE,
             ]
         )  # fmt: skip
-    found = [one for row in rows for one in measured.of(row, "2", site)]
-    title = f"×2, {site or 'all sites'}: {population(found)}." if found else "Nothing is measured yet."
+    there = any(measured.of(row, "2", site) for row in rows)
+    title = f"×2, {measured.place(site, rows)}." if there else "Nothing is measured yet."
     header = [
         "system", "PSNR, dB", "SSIM", "NRMSE", _minus(leader),
         "paper: PSNR", "paper: SSIM", "paper: NRMSE", "parameters", "paper: parameters", "multiply-adds a pixel",
@@ -124,41 +156,55 @@ def _verdicts(rows: Sequence[Row], measured: Measured, headline: str, ct: Sequen
     body = []
     if mesr is not None:
         others = [row for row in networks if row is not mesr]
-        body += _before(mesr, others, "other networks", measured, ct)
+        body += _before(mesr, others, rows, "other networks", measured, ct)
     for alone in (row for row in rows if row.control and row.system == "mesr" and _one_scale(row)):
-        rivals = [row for row in networks if _one_scale(row)]
-        body += _before(alone, rivals, "networks of one scale, with as many samples,", measured, ct)
-    body += _margin(mesr, leader_of(networks, "meta-rdn"), measured, headline)
-    return markdown(["to be shown", "holds", "difference [95 %]"], body) if body else ""
+        rivals = [row for row in networks if _one_scale(row) and _samples(row) == _samples(alone)]
+        body += _before(alone, rivals, rows, "networks of one scale, with as many samples,", measured, ct)
+    body += _margin(mesr, leader_of(networks, "meta-rdn"), rows, measured, headline)
+    table = markdown(["to be shown", "holds", "difference [95 %]"], body)
+    return f"{HOLDS}\n\n{table}" if body else ""
 
 
-def _margin(ours: Row | None, theirs: Row | None, measured: Measured, site: str) -> list[list[str]]:
+def _margin(
+    ours: Row | None, theirs: Row | None, rows: Sequence[Row], measured: Measured, site: str
+) -> list[list[str]]:
     """Whether MESR is ahead of MetaRDN by as much as the paper says of its own."""
     found = measured.difference(ours, theirs, "2", site=site) if ours and theirs else None
     if not (ours and theirs and found):
         return []
     printed = paper()["table2"]
     aim = printed["Ours"]["psnr"] - printed["MetaRDN"]["psnr"]
-    claim = f"{ours.title} ahead of {theirs.title} by the paper's {aim:.2f} dB, {site or 'all sites'}, ×2"
-    return [[claim, verdict(found, beyond=aim), f"{interval(found)} dB"]]
+    place = measured.place(site, [ours])
+    claim = f"{ours.title} ahead of {theirs.title} by the paper's {aim:.2f} dB, {place}, ×2"
+    chance = _by_chance((ours, theirs), rows, measured, "2", "psnr", site)
+    return [[claim, verdict(found, beyond=aim, chance=chance), f"{interval(found)} dB"]]
 
 
 def _before(
-    row: Row, others: Sequence[Row], of: str, measured: Measured, sites: Sequence[str]
+    row: Row, others: Sequence[Row], rows: Sequence[Row], of: str, measured: Measured, sites: Sequence[str]
 ) -> list[list[str]]:
-    """Whether a row is the first at ×2, by each measure and site: claim, verdict and the difference from the best other."""
+    """Whether a row is before every other at ×2, by each measure and site: claim, the weakest verdict, against whom.
+
+    Args:
+        rows: among which those of another seed are.
+    """
     body = []
     for site in sites:
         for name, title, digits in JUDGED:
             lower = name == "nrmse"
-            means = [(mean.mean, one) for one in others if (mean := measured.mean(one, "2", name, site))]
-            if not means:
-                continue
-            _, best = (min if lower else max)(means, key=lambda pair: pair[0])
-            ahead = measured.difference(row, best, "2", name, site)
-            if ahead is not None:
-                claim = f"{row.title} before the {len(means)} {of} measured, {title}, {site}, ×2"
-                body.append([claim, verdict(ahead, lower), f"{interval(ahead, digits)} against {best.title}"])
+            found = []
+            for other in others:
+                ahead = measured.difference(row, other, "2", name, site)
+                if ahead is not None:
+                    chance = _by_chance((row, other), rows, measured, "2", name, site)
+                    found.append((verdict(ahead, lower, chance=chance), ahead, other))
+            if found:
+                word, ahead, rival = min(
+                    found, key=lambda one: (WEAKEST.index(one[0]), -one[1].mean if lower else one[1].mean)
+                )
+                place = measured.place(site, [row])
+                claim = f"{row.title} before each of the {len(found)} {of} measured, {title}, {place}, ×2"
+                body.append([claim, word, f"{interval(ahead, digits)} against {rival.title}"])
     return body
 
 
@@ -167,14 +213,32 @@ def _one_scale(row: Row) -> bool:
     return not row.family and [one.config.sampling.scales for one in row.trainings] == [[2.0]]
 
 
-def verdict(difference: Difference, lower: bool = False, beyond: float = 0.0) -> str:
-    """Whether what was to be higher (or lower) is, by more than `beyond`: "undecided" where the interval holds that."""
-    low, high = (difference.mean if math.isnan(end) else end for end in (difference.low, difference.high))
+def _samples(row: Row) -> list[int]:
+    return [one.samples for one in row.trainings]
+
+
+YES, NO, UNDECIDED = "yes", "**no**", "undecided"
+WEAKEST = (NO, UNDECIDED, YES)
+"""Verdicts, from the one that a claim about several ends with."""
+
+
+def verdict(difference: Difference, lower: bool = False, beyond: float = 0.0, chance: float = 0.0) -> str:
+    """Whether what was to be higher (or lower) is, by more than `beyond`.
+
+    Undecided where the interval holds `beyond` or there is none, as of a single slice, and where the difference is less
+    than what another training would change.
+
+    Args:
+        chance: what another seed moves a mean by.
+    """
+    mean, low, high = difference.mean, difference.low, difference.high
     if lower:
-        low, high = -high, -low
+        mean, low, high = -mean, -high, -low
+    if math.isnan(low) or abs(mean - beyond) < chance:
+        return UNDECIDED
     if low > beyond:
-        return "yes"
-    return "**no**" if high <= beyond else "undecided"
+        return YES
+    return NO if high <= beyond else UNDECIDED
 
 
 def _in_body(rows: Sequence[Row], measured: Measured, site: str, leader: Row | None) -> str:
@@ -197,8 +261,7 @@ def _by_site(rows: Sequence[Row], measured: Measured, scale: str, leader: Row | 
     """Each measure at every site, and how the leader differs; for NRMSE less is better."""
     sites = measured.sites(rows)
     there = [row for row in rows if measured.of(row, scale)]
-    counts = [population([one for row in there for one in measured.of(row, scale, site)]) for site in sites]
-    heads = [f"{site} ({count})" for site, count in zip(sites, counts, strict=True)]
+    heads = [measured.place(site, there, scale) for site in sites]
     parts = []
     for name, title, digits in MEASURES if sites else ():
         body = []
@@ -226,4 +289,4 @@ def _by_scale(rows: Sequence[Row], measured: Measured, site: str, leader: Row | 
         if leader is not None and row is not leader:
             gains = (interval(measured.difference(leader, row, scale, site=site)) for scale in scales)
             body.append([f"   {leader.title} minus it", *gains])
-    return markdown([f"PSNR, dB, {site or 'all sites'}", *(f"×{scale}" for scale in scales)], body)
+    return markdown([f"PSNR, dB, {measured.place(site, there)}", *(f"×{scale}" for scale in scales)], body)

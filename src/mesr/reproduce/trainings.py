@@ -87,12 +87,13 @@ def training(system: System, terms: Terms, setting: Setting, scale: int | None =
     """
     budget = setting.budget
     name = f"{budget.name}-{system.name}" + (f"-x{scale}" if scale else "")
+    several = system.together if terms == "published" and system.together else map(float, SCALES)
     config = TrainConfig(
         name=name if terms == "equal" else f"{name}-published",
         model=ModelConfig(**system.spec(terms, budget, scale)),
         sampling=SamplingConfig(
             patch=budget.patch, batch=budget.batch, anisotropic=0.0,
-            scales=[float(scale)] if scale else [float(one) for one in SCALES],
+            scales=[float(scale)] if scale else [float(one) for one in several],
         ),
         losses={"l1" if terms == "equal" else system.loss: 1.0},
         optimiser=equal_optimiser(budget.steps) if terms == "equal" else published_optimiser(system.rate, budget.steps),
