@@ -49,6 +49,12 @@ def _page(setting: Setting, out: Path, gains: dict[str, float]) -> str:
     return document(out / "results.md", setting, rows, Measured(out, state))
 
 
+def _judged(text: str, claim: str) -> list[list[str]]:
+    """The cells of the lines that judge a claim: the site and each measure."""
+    lines = text.partition(f"**{claim}**")[2].strip().split("\n\n")[0].splitlines()
+    return [[cell.strip() for cell in line.split("|")[1:-1]] for line in lines[2:]]
+
+
 def test_our_figures_stand_beside_the_papers(setting: Setting, tmp_path: Path) -> None:
     gains = {"table2/on-equal-terms/bicubic": 0.0, "table2/on-equal-terms/smoke-mesr": 1.5}
     text = _page(setting, tmp_path / "out", gains)
@@ -145,18 +151,10 @@ def test_what_holds_of_mesr_is_computed(setting: Setting, tmp_path: Path) -> Non
     start = "table2/on-equal-terms/"
     gains = {f"{start}smoke-mesr": 1.5, f"{start}smoke-meta-rdn": 2.0, f"{start}smoke-miassr": 1.0}
     text = _page(setting, tmp_path / "out", gains)
-    holds = [
-        line.split("|")[1:4]
-        for line in text.splitlines()
-        if line.startswith("|") and " before each of " in line
-    ]
-    told = {claim.strip(): (word.strip(), figure.strip()) for claim, word, figure in holds}
     place = "pelvis (2 slices of one patient)"
-    claim = f"MESR (L1) (smoke) before each of the 2 other networks measured, {{}}, {place}, ×2"
-    first = told[claim.format("PSNR, dB")]
-    assert first == ("**no**", "-0.50 [-0.50, -0.50] against MetaRDN-A (smoke)")
-    body = told[claim.format("body PSNR, dB")]
-    assert body == ("**no**", "+0.00 [+0.00, +0.00] against MetaRDN-A (smoke)")
+    (first,) = _judged(text, "MESR (L1) (smoke) before every other network measured, 2 of them, ×2")
+    assert first[:2] == [place, "**no**, -0.50 [-0.50, -0.50] against MetaRDN-A (smoke)"]
+    assert first[4] == "**no**, +0.00 [+0.00, +0.00] against MetaRDN-A (smoke)"
     scales = {
         (cells[1], cells[2]): cells[3:]
         for line in text.splitlines()
@@ -167,23 +165,17 @@ def test_what_holds_of_mesr_is_computed(setting: Setting, tmp_path: Path) -> Non
     assert lost == [place, "**no** -0.50 [-0.50, -0.50]", "–"]
     won = scales["MESR (L1) (smoke) before MIASSR, first stage (L1) (smoke)", "PSNR, dB"]
     assert won == [place, "yes +0.50 [+0.50, +0.50]", "–"]
-    assert not any("mesr-lite" in claim for claim in told)
-    assert not any("one scale" in claim for claim in told)
+    assert not [claim for claim, _ in scales if "mesr-lite" in claim]
+    assert "before every network of one scale" not in text
     gains |= {
         f"{start}smoke-mesr-x2-alone": 3.0,
         f"{start}smoke-srcnn-x2": 2.5,
         f"{start}smoke-vdsr-x2": 2.75,
     }
     text = _page(setting, tmp_path / "more", gains)
-    (line,) = (
-        one
-        for one in text.splitlines()
-        if "before each of the 2 networks of one scale" in one and ", PSNR" in one
-    )
-    assert [cell.strip() for cell in line.split("|")[2:4]] == [
-        "yes",
-        "+0.25 [+0.25, +0.25] against VDSR (smoke)",
-    ]
+    claim = "MESR (L1), at ×2 alone (smoke) before every network of one scale and as many samples measured, 2 of them, ×2"
+    (alone,) = _judged(text, claim)
+    assert alone[1] == "yes, +0.25 [+0.25, +0.25] against VDSR (smoke)"
 
 
 def test_what_was_measured_of_another_row_is_not_shown(setting: Setting, tmp_path: Path) -> None:
@@ -203,7 +195,7 @@ def test_a_margin_is_held_against_the_papers(setting: Setting, tmp_path: Path) -
             setting, tmp_path / word.strip("*"), {f"{start}smoke-mesr": gain, f"{start}smoke-meta-rdn": 0.0}
         )
         (line,) = (one for one in text.splitlines() if "by the paper's 0.75 dB" in one)
-        assert line.split("|")[2].strip() == word
+        assert line.split(", ×2: ")[1].split(",")[0] == word
 
 
 @pytest.mark.parametrize(
@@ -240,14 +232,13 @@ def test_a_lead_is_weighed_by_another_seed_of_either_network(setting: Setting, t
         f"{start}meta-rdn-seed": 1.75,
     }
 
-    def told() -> list[str]:
+    def told() -> str:
         text = _page(setting, tmp_path / str(len(gains)), gains)
-        (line,) = (one for one in text.splitlines() if "before each of" in one and ", PSNR" in one)
-        return [cell.strip() for cell in line.split("|")[2:4]]
+        return _judged(text, "MESR (L1) (smoke) before every other network measured, 2 of them, ×2")[0][1]
 
-    assert told() == ["undecided", "+0.50 [+0.50, +0.50] against MetaRDN-A (smoke)"]
+    assert told() == "undecided, +0.50 [+0.50, +0.50] against MetaRDN-A (smoke)"
     del gains[f"{start}meta-rdn-seed"]
-    assert told() == ["yes", "+0.50 [+0.50, +0.50] against MetaRDN-A (smoke)"]
+    assert told() == "yes, +0.50 [+0.50, +0.50] against MetaRDN-A (smoke)"
 
 
 def test_the_rival_named_is_the_one_that_decides(setting: Setting, tmp_path: Path) -> None:
@@ -259,10 +250,8 @@ def test_the_rival_named_is_the_one_that_decides(setting: Setting, tmp_path: Pat
         for number, psnr in ((1, first), (2, second)):
             file.add(result(model=f"smoke-{method}", slice=number, data_sha256=str(number), psnr=psnr))
     text = document(tmp_path / "results.md", setting, list(rows.values()), Measured(tmp_path, state))
-    (line,) = (one for one in text.splitlines() if "before each of the 2" in one and ", PSNR" in one)
-    assert [cell.strip() for cell in line.split("|")[2:4]] == [
-        "undecided", "+1.50 [-1.00, +4.00] against MIASSR, first stage (L1) (smoke)",
-    ]  # fmt: skip
+    (site,) = _judged(text, "MESR (L1) (smoke) before every other network measured, 2 of them, ×2")
+    assert site[1] == "undecided, +1.50 [-1.00, +4.00] against MIASSR, first stage (L1) (smoke)"
 
 
 def test_every_table_takes_what_is_compared_from_the_right_row(setting: Setting, tmp_path: Path) -> None:
