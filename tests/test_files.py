@@ -18,6 +18,7 @@ from mesr.files import (
     check_file,
     check_replaceable,
     counted,
+    made,
     plain_text,
     safe_name,
 )
@@ -31,6 +32,14 @@ def test_a_file_appears_whole(tmp_path: Path) -> None:
         assert temporary.suffix == ".txt"
     assert target.read_text() == "x"
     assert [p.name for p in target.parent.iterdir()] == ["a.txt"]
+
+
+def test_a_folder_is_made_or_said_to_be_impossible(tmp_path: Path) -> None:
+    assert made(tmp_path / "a" / "b") == made(tmp_path / "a" / "b") == tmp_path / "a" / "b"
+    (tmp_path / "file").write_text("x")
+    with pytest.raises(OutputError) as refused:
+        made(tmp_path / "file" / "b")
+    assert refused.value.code == "unwritable"
 
 
 def test_a_failure_leaves_nothing(tmp_path: Path) -> None:

@@ -150,6 +150,17 @@ def atomic_folder(path: Path, *, force: bool = False) -> Iterator[Path]:
             aside.unlink(missing_ok=True)
 
 
+def made(folder: Path) -> Path:
+    """A folder to write into, made where it is missing.
+
+    Raises:
+        OutputError: code `unwritable`.
+    """
+    with _unwritable(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
 @contextlib.contextmanager
 def _unwritable(path: Path) -> Iterator[None]:
     try:

@@ -23,7 +23,7 @@ from .. import evaluate, locks
 from ..device import Precision, resolve_device, use_bf16
 from ..errors import InputError, InternalError, MesrError, UsageError, WeightsError
 from ..evaluate import Reporter as SliceReporter
-from ..files import atomic_path, check_target
+from ..files import atomic_path, check_target, made
 from ..inference import Options
 from ..losses import vgg
 from ..models import family, weights
@@ -103,9 +103,8 @@ class Runner:
     def _alone(self) -> Iterator[None]:
         """The folder for this call alone, and what is in it now: the plan is written whole."""
         check_target(self.out / LOCK, force=True)
-        self.out.mkdir(parents=True, exist_ok=True)
         try:
-            held = locks.take(self.out / LOCK)
+            held = locks.take(made(self.out) / LOCK)
         except BlockingIOError:
             raise UsageError(
                 "in-use", "Another call is writing into this output folder.",
