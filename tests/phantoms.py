@@ -10,6 +10,7 @@ from mesr.alignment import Placed, Rigid
 from mesr.body import body_mask
 from mesr.degrade import ConeBeam, simulate
 from mesr.geometry import Geometry
+from mesr.volume import Mask
 
 Values = npt.NDArray[np.float32]
 
@@ -48,6 +49,13 @@ def body(seed: int = 0, place: Geometry | None = None, couch: bool = False) -> t
 def placed(values: Values, place: Geometry, *, cone_beam: bool = False) -> Placed:
     """With its body."""
     return Placed(values, place, body_mask(values, place, calibrated=not cone_beam))
+
+
+def cylinder(place: Geometry, radius_mm: float) -> Mask:
+    """The field of view of a cone-beam scanner around the middle of the slices."""
+    _, i, j = np.indices(place.size)
+    (_, rows, columns), (_, dy, dx) = place.size, place.spacing
+    return np.asarray(np.hypot((i - (rows - 1) / 2) * dy, (j - (columns - 1) / 2) * dx) < radius_mm)
 
 
 def bent(place: Geometry, size_mm: float) -> itk.Transform:

@@ -149,15 +149,25 @@ def test_a_vgg_has_torchvision_s_layers(name: str) -> None:
 
 
 @pytest.mark.usefixtures("small")
-def test_a_vgg_sees_a_grey_image_in_imagenet_s_range() -> None:
-    network = Vgg(ARCHITECTURES["vgg19"])
+@pytest.mark.parametrize(
+    ("name", "white", "mean", "std"),
+    [
+        ("vgg19", 1.0, (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
+        # As Keras trained it, but red first: `fetch` turns the first layer round.
+        ("vgg16", 255.0, (123.7, 116.8, 103.9), (1.0, 1.0, 1.0)),
+    ],
+)
+def test_a_vgg_sees_a_grey_image_in_the_range_it_was_trained_on(
+    name: str, white: float, mean: tuple[float, float, float], std: tuple[float, float, float]
+) -> None:
+    torch.manual_seed(0)
+    network = Vgg(ARCHITECTURES[name])
     image = _images(1, 16)
-    colour = torch.cat(
-        [(image - m) / s for m, s in zip((0.485, 0.456, 0.406), (0.229, 0.224, 0.225), strict=True)], 1
-    )
+    colour = torch.cat([(white * image - m) / s for m, s in zip(mean, std, strict=True)], 1)
     maps = network(image)
-    torch.testing.assert_close(maps[0], network.features[:4](colour))
-    torch.testing.assert_close(maps[1], network.features[:9](colour))
+    for found, end in zip(maps[:2], (4, 9), strict=True):
+        expected = network.features[:end](colour)
+        torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5 * white)
     assert [one.shape[-1] for one in maps] == [16, 8, 4, 2, 1]
 
 

@@ -7,6 +7,8 @@ import torch
 
 from mesr.models import build
 from mesr.optimiser import OptimiserConfig, make_optimiser, orthogonal, rate
+from mesr.reproduce.budgets import BUDGETS
+from mesr.reproduce.systems import SYSTEMS, System
 
 
 def test_the_rate_warms_up_and_follows_its_schedule() -> None:
@@ -38,6 +40,31 @@ def test_every_parameter_is_in_one_group_and_the_head_goes_slower(name: str) -> 
     head = {id(p) for p in model.head.parameters()}  # type: ignore[union-attr]
     rates = [group["base"] for group in optimiser.param_groups if {id(p) for p in group["params"]} & head]
     assert rates == [pytest.approx(1e-4)]
+
+
+@pytest.mark.parametrize(
+    "system", [*(one for one in SYSTEMS.values() if one.equal is not None)], ids=lambda s: s.name
+)
+def test_no_network_s_first_or_last_layer_is_orthogonalised(system: System) -> None:
+    """On equal terms all have the same optimiser, so its groups must mean the same in each."""
+    spec = system.spec("equal", BUDGETS["smoke"], next(iter(system.scales), None))
+    model = build(spec)
+    optimiser = make_optimiser(model, OptimiserConfig(name="muon"))
+    orthogonal = {
+        id(p) for group in optimiser.param_groups if group.get("orthogonal") for p in group["params"]
+    }
+    kernels = [parameter for parameter in model.parameters() if parameter.ndim == 4]
+    image = [one for one in kernels if 1 in one.shape[:2]]  # From a grey image, or to one.
+    assert image
+    assert not orthogonal & {id(one) for one in image}
+    assert len(orthogonal) >= len(kernels) - len(image) - 2
+
+
+def test_a_pixel_shuffle_in_place_of_the_head_is_no_body() -> None:
+    model = build({"name": "mesr-shuffled", "args": {"blocks": 1, "features": 8}})
+    optimiser = make_optimiser(model, OptimiserConfig(name="muon"))
+    (group,) = (one for one in optimiser.param_groups if one.get("orthogonal"))
+    assert id(model.last[0].weight) not in {id(one) for one in group["params"]}  # type: ignore[index]
 
 
 def test_muon_s_adam_is_pytorch_s() -> None:

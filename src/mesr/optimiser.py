@@ -19,7 +19,7 @@ class OptimiserConfig:
     """How the weights follow the gradient.
 
     Attributes:
-        name: "adam", or "muon" for the body's kernels with Adam for all else.
+        name: "adam", or "muon" for the body's kernels with Adam for all else: first and last layers, biases.
         rate: Adam's peak learning rate (paper: 4e-4).
         muon_rate: Muon's, in units of the weights' root mean square change a step.
         head: share of the rate that the head's perceptron gets. Its every weight acts on 576 features and
@@ -59,6 +59,10 @@ def rate(config: OptimiserConfig, step: int, steps: int) -> float:
     return warm
 
 
+ENDS = ("stem", "last.")
+"""What names of the first and the last convolutions begin with, in every network."""
+
+
 def make_optimiser(model: nn.Module, config: OptimiserConfig) -> torch.optim.Optimizer:
     """The optimiser; each group's `base` is its peak rate, which the schedule scales."""
     kernels: list[Tensor] = []
@@ -67,7 +71,7 @@ def make_optimiser(model: nn.Module, config: OptimiserConfig) -> torch.optim.Opt
     for name, parameter in model.named_parameters():
         if name.startswith("head."):
             head.append(parameter)
-        elif config.name == "muon" and parameter.ndim == 4 and not name.startswith("stem"):
+        elif config.name == "muon" and parameter.ndim == 4 and not name.startswith(ENDS):
             kernels.append(parameter)
         else:
             others.append(parameter)

@@ -35,11 +35,11 @@ class MesrShuffled(FixedScale):
         self.stem, self.blocks, self.tail = twin.stem, twin.blocks, twin.tail
         kernels = channels_last(convolution(features, scale * scale, bias=False))
         nn.init.normal_(kernels.weight, std=0.1 / math.sqrt(9 * features))
-        self.upsampler = nn.Sequential(kernels, nn.PixelShuffle(scale))
+        self.last = nn.Sequential(kernels, nn.PixelShuffle(scale))
 
     def encode(self, lr: Tensor) -> Encoded:
         return Encoded(lr, through(self.stem, self.blocks, self.tail, lr))
 
     def magnify(self, features: Tensor) -> Tensor:
-        detail: Tensor = self.upsampler(features)
+        detail: Tensor = self.last(features)
         return detail.float()
