@@ -94,7 +94,7 @@ def digest(pixels: Iterable[str]) -> str:
     """What tells a scan in a set, and so in a network's card, whatever its files are called: 16 hex digits.
 
     Args:
-        pixels: the sha256 of each of its slices as a set keeps them.
+        pixels: the sha256 of each of its slices: as a set keeps it, of pairs before it is cut.
     """
     return hashlib.sha256("".join(sorted(pixels)).encode()).hexdigest()[:16]
 

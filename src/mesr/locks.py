@@ -16,11 +16,14 @@ def take(path: Path) -> sqlite3.Connection:
 
     Raises:
         BlockingIOError: another process has it.
+        sqlite3.OperationalError: it cannot be had for another reason.
     """
     held = sqlite3.connect(path, timeout=0, isolation_level=None, check_same_thread=False)
     try:
         held.execute("BEGIN EXCLUSIVE")
-    except sqlite3.OperationalError:
+    except sqlite3.OperationalError as error:
         held.close()
-        raise BlockingIOError from None
+        if error.sqlite_errorcode == sqlite3.SQLITE_BUSY:
+            raise BlockingIOError from None
+        raise
     return held

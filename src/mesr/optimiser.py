@@ -13,6 +13,9 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
+ENDS = ("stem", "last.")
+"""What the names of first and last convolutions begin with; a new architecture names its own so."""
+
 
 @dataclass
 class OptimiserConfig:
@@ -57,10 +60,6 @@ def rate(config: OptimiserConfig, step: int, steps: int) -> float:
     if config.schedule == "linear":
         return warm * min(1.0, (1.0 - done) / max(1e-9, config.fall))
     return warm
-
-
-ENDS = ("stem", "last.")
-"""What names of the first and the last convolutions begin with, in every network."""
 
 
 def make_optimiser(model: nn.Module, config: OptimiserConfig) -> torch.optim.Optimizer:

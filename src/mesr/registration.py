@@ -1,8 +1,8 @@
 """Rigid registration of a cone-beam CT to the planning CT of the same patient, in three dimensions.
 
 Mutual information (Mattes) needs no common scale of values. The best of several starts on coarse voxels is
-refined on finer ones; sampling is regular, seeded and on one thread, so that a run repeats exactly. The fixed
-image is the CBCT, which is the smaller: every sample of it then lies in the CT.
+refined on finer ones, in the end by every voxel; samples are regular and seeded and all runs on one thread, so
+that a run repeats exactly. The fixed image is the CBCT, which is the smaller: every sample of it then lies in the CT.
 """
 
 from __future__ import annotations
@@ -18,8 +18,7 @@ from .geometry import Geometry
 
 LEVELS_MM = (8.0, 4.0, 2.0)
 SAMPLES = (20_000, 20_000, 0)
-"""Of the fixed image at each level, the air outside the mask included; 0 for every voxel, which a sparse choice, whose points
-ITK moves within their voxels, is half as exact as."""
+"""Of the fixed image at each level, the air outside the mask included; 0 for every voxel, which halves the error."""
 BINS = 40
 STARTS = 3
 """Starts that are followed to their optimum on the coarsest level; the others are only tried."""

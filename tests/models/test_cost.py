@@ -35,6 +35,12 @@ def test_a_convolution_counts_its_kernel_at_every_pixel_it_makes() -> None:
     assert found.parameters == low + high + 4 * 16 + 64 + 1
 
 
+def test_interpolation_is_not_counted() -> None:
+    """SRCNN 9-1-5 on the bicubic image at ×2: three convolutions, four times."""
+    found = cost({"name": "srcnn", "args": {"middle": 1}})
+    assert found.pixel == 4 * (81 * 64 + 64 * 32 + 25 * 32)
+
+
 @pytest.mark.parametrize("hidden", [1, 256])
 def test_a_head_s_kernels_act_on_every_output_and_making_them_is_free(hidden: int) -> None:
     """At ×2 four kernels serve all pixels; the perceptron that makes them runs once a slice, however large it is."""

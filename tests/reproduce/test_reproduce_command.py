@@ -164,6 +164,23 @@ def test_a_list_tells_what_is_done(done: Done) -> None:
     assert all("done" in words for words in lines.values())
 
 
+def test_shipped_weights_can_be_chosen(scans: Path, tmp_path: Path) -> None:
+    told = _run(
+        "table2",
+        "--list",
+        "--only",
+        "mesr-lite-1",
+        "--budget",
+        "cpu",
+        "--data",
+        scans,
+        "-o",
+        tmp_path / "out",
+    )
+    assert told.exit_code == 0, told.output
+    assert len(_listed(told)) == 1
+
+
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -263,6 +264,15 @@ def test_figures_of_test_scans_are_looks_at_them(finished: tuple[Setting, Path],
     assert "mesr reproduce --budget smoke: native\n" in (tmp_path / "looks.csv").read_text()
 
 
+@pytest.fixture
+def _committed() -> Iterator[None]:
+    """The identity of the code as it is, before and after."""
+    results.code_identity.cache_clear()
+    yield
+    results.code_identity.cache_clear()
+
+
+@pytest.mark.usefixtures("_committed")
 def test_a_row_is_one_measurement_though_someone_commits_meanwhile(
     finished: tuple[Setting, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -270,13 +280,24 @@ def test_a_row_is_one_measurement_though_someone_commits_meanwhile(
     setting, _ = finished
     names = iter(f"{n:012d}" for n in range(99))
     monkeypatch.setattr(results, "_git", lambda _, command, *rest: "" if command == "status" else next(names))
-    results.code_identity.cache_clear()
     row = replace(untrained("table2", "part", "bicubic", scales=("2", "2.5")), thorough=("pelvis",))
     runner = _runner(setting, tmp_path / "out")
     runner.run([row])
     found = Measured(tmp_path / "out", runner.state).of(row)
-    results.code_identity.cache_clear()
     assert {one.scale for one in found} == {"2", "2.5"}
+
+
+def test_an_experiment_that_the_scans_cannot_have_is_said_to_be_so(
+    finished: tuple[Setting, Path], tmp_path: Path
+) -> None:
+    setting, _ = finished
+    bare = setting._replace(source=replace(setting.source, elsewhere=("liver",)))
+    with pytest.raises(UsageError, match="No scan of liver is measured"):
+        chosen(["table3"], _runner(bare, tmp_path / "out"))
+    publish(["table2"], _runner(bare, tmp_path / "out"), tmp_path / "results.md", drawing=False)
+    assert "* No scan of liver is measured: Table 3 is left out." in (tmp_path / "results.md").read_text(
+        encoding="utf-8"
+    )
 
 
 def test_two_calls_do_not_run_into_one_folder(finished: tuple[Setting, Path], tmp_path: Path) -> None:

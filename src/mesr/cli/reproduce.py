@@ -104,10 +104,11 @@ def _systems(only: str | None) -> list[str]:
     Raises:
         UsageError: there is none of that name.
     """
+    from ..models.weights import shipped
     from ..reproduce.systems import SYSTEMS, UNTRAINED
 
     names = [name.strip() for name in (only or "").split(",") if name.strip()]
-    _known(names, [*SYSTEMS, *UNTRAINED], "system")
+    _known(names, [*SYSTEMS, *UNTRAINED, *shipped()], "system")
     return names
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from fractions import Fraction
 from typing import NamedTuple
 
+import numpy as np
 import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
@@ -15,8 +16,8 @@ from .registry import Spec, blueprint
 PATCH = 48
 """Low-resolution pixels along the side of the patch that a patch's cost is stated for (96 at ×2, as §4.3)."""
 
-_COUNTED = (8, 12)
-"""Along the sides of the two that are run to count: large enough for the head to take the form it takes on slices."""
+_COUNTED = (8, 10, 12, 14)
+"""Along the sides of those that are run to count: large enough for the head to take the form it takes on slices."""
 
 
 class Cost(NamedTuple):
@@ -39,14 +40,18 @@ class Cost(NamedTuple):
 
 
 def cost(spec: Spec, scale: int | str | Fraction = 2) -> Cost:
-    """Count a network at a scale, by running it with empty weights on a few pixels and on some more.
+    """Count a network at a scale, by running it with empty weights on images of several sizes.
+
+    Convolutions grow with the square of the side. Interpolation, by whole matrices here, grows with its cube and on
+    slices is computed otherwise; what is made once a scale does not grow. So the square's coefficient is the count.
 
     Raises:
         UsageError: as `registry.build`.
     """
     model = blueprint(spec).to_empty(device="cpu").eval()
-    few, more = (_multiply_adds(model, side, Fraction(scale)) for side in _COUNTED)
-    return Cost(model.parameter_count, (more - few) / (_COUNTED[1] ** 2 - _COUNTED[0] ** 2))
+    counts = [_multiply_adds(model, side, Fraction(scale)) for side in _COUNTED]
+    cubic = np.linalg.solve(np.vander(_COUNTED, 4), counts)
+    return Cost(model.parameter_count, float(round(cubic[1])))
 
 
 def _multiply_adds(model: nn.Module, side: int, scale: Fraction) -> float:

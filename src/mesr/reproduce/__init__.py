@@ -16,7 +16,7 @@ from ..models import weights
 from ..testset import log_look
 from . import as_is, document, figures, findings, perception, timing
 from .measured import Measured
-from .plan import EXPERIMENTS, on_equal_terms, patients_sites, plan
+from .plan import EXPERIMENTS, missing_of, on_equal_terms, patients_sites, plan
 from .rows import Experiment, Row
 from .running import Runner
 from .state import Fate
@@ -45,9 +45,8 @@ def reproduce(
     rows = chosen(experiments, runner, only)
     try:
         fates = runner.run(rows)
-        publish(
-            experiments, runner, page, drawing=False
-        )  # Whatever becomes of the figures, the tables are there.
+        # Whatever becomes of the figures, the tables are there.
+        publish(experiments, runner, page, drawing=False)
         if DRAWN & set(experiments):
             publish(experiments, runner, page, drawing=True)
     except KeyboardInterrupt:
@@ -60,7 +59,7 @@ def chosen(experiments: Sequence[Experiment], runner: Runner, only: Sequence[str
     """The rows of the experiments, of these systems. `native` and `figures` need some of Table 2's.
 
     Raises:
-        UsageError: code `nothing-to-run`, none of the systems is in them.
+        UsageError: code `nothing-to-run`, none of the systems is in them, or the scans have none of their sites.
     """
     rows = {row.id: row for row in plan(experiments, runner.setting)}
     if DRAWN & set(experiments):
@@ -70,6 +69,9 @@ def chosen(experiments: Sequence[Experiment], runner: Runner, only: Sequence[str
         )
         rows = {row.id: row for row in shown} | rows
     found = [row for row in rows.values() if not only or row.system in only]
+    if not found and not only:
+        told = missing_of(runner.setting) or ["These scans have nothing to measure."]
+        raise UsageError("nothing-to-run", " ".join(told), "Name other scans, or other experiments.")
     if not found:
         raise UsageError(
             "nothing-to-run",

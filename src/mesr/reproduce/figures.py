@@ -217,6 +217,7 @@ class Place(NamedTuple):
     """Where a method stands between distortion and perception.
 
     Attributes:
+        own: whether it is MESR or of its kind.
         detail, psnr: dB, means over sites.
         before: what its network was before a critic taught it; None where there is no such place.
     """

@@ -22,7 +22,7 @@ from ..metrics import fine_detail, psnr
 from ..models import weights
 from ..testset import EvaluationSpec, subjects
 from .findings import Finding, Method
-from .sources import Source, limited
+from .sources import Source, limited, sites_of
 
 SCALE = Fraction(2)
 SLICES = 4
@@ -75,7 +75,7 @@ def under_kernels(
     found: list[Finding] = []
     for place in source.kernels:
         scans = [scan for scan in source.val.scans if Path(source.val.root, scan.path) == place]
-        sites = {site for scan in scans for site in scan.sites}
+        sites = {site for scan in scans for site in sites_of(scan)}
         told = findings(replace(source.val, scans=scans), sites, methods, options)
         found += [replace(one, scan=f"{place.name}, {one.scan}") for one in told]
     return found

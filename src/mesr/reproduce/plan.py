@@ -133,7 +133,15 @@ def table2(setting: Setting) -> list[Row]:
     for system in (SYSTEMS[name] for name in AGAIN):
         again = of_another_seed(training(system, "equal", setting))
         rows.append(
-            trained("table2", EQUAL, f"{system.title}, another seed", system.name, again, control=True)
+            trained(
+                "table2",
+                EQUAL,
+                f"{system.title}, another seed",
+                system.name,
+                again,
+                scales=scales,
+                control=True,
+            )
         )
     rows += [
         trained(
@@ -210,6 +218,14 @@ def table3(setting: Setting) -> list[Row]:
         title = system.titled("equal", setting.budget)
         rows.append(trained("table3", source.one_site, title, name, own, sites=sites, column=column))
     return rows
+
+
+def missing_of(setting: Setting) -> list[str]:
+    """What cannot be shown with these scans, a sentence each."""
+    elsewhere = setting.source.elsewhere
+    nowhere = elsewhere and not table3(setting)
+    told = [f"No scan of {' or '.join(elsewhere)} is measured: Table 3 is left out."] if nowhere else []
+    return told + setting.source.missing
 
 
 def on_equal_terms(row: Row) -> bool:

@@ -24,7 +24,7 @@ class Row:
         experiment, group: the table, and its part.
         title: of the method.
         system: what `--only` names.
-        trainings: the network's, or those of a family of networks of one scale each; none for an untrained method.
+        trainings: the network's, or those of a family of networks of one scale each; none for an untrained method and for shipped weights.
         scales, degradation: what it is measured at.
         sites: measured; all where empty.
         thorough: sites measured at each of `scales`, the others at ×2 alone; every site at each of them where empty.

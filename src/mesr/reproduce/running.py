@@ -4,7 +4,7 @@ OUT/set, OUT/set-cbct    training sets (`prepare`, `simulated`)
 OUT/runs/NAME/           a training: checkpoint, log, weights, and the digest of its settings
 OUT/results.csv          every measurement (`results`)
 OUT/plan.json            what became of each row (`state`)
-OUT/.lock.sqlite         held by the one call that writes here
+OUT/.lock.sqlite         held by the one call that trains and measures here
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from .. import evaluate, locks
 from ..device import Precision, resolve_device, use_bf16
 from ..errors import InputError, InternalError, MesrError, UsageError, WeightsError
 from ..evaluate import Reporter as SliceReporter
-from ..files import atomic_path, check_target, made
+from ..files import atomic_path, check_file, made
 from ..inference import Options
 from ..losses import vgg
 from ..models import family, weights
@@ -45,7 +45,7 @@ SETTINGS = "settings.sha256"
 LOG = "log.csv"
 
 LOCK = ".lock.sqlite"
-"""In the output folder: who holds it writes there."""
+"""In the output folder: held by the call that trains and measures there."""
 
 SIMULATED_SLICES = 12
 """A series at most, of the smallest budget: a scan takes seconds."""
@@ -79,7 +79,7 @@ class Runner:
         self.setting, self.out, self.threads = setting, out.resolve(), threads
         self.options = Options(device=device, precision=precision)
         self.telling = telling or Telling()
-        self.commit = code_identity()
+        code_identity()  # Keeps it: what is committed during a long run is not what runs.
         self.state = self._read()
 
     def run(self, rows: Sequence[Row]) -> dict[str, Fate]:
@@ -102,7 +102,7 @@ class Runner:
     @contextlib.contextmanager
     def _alone(self) -> Iterator[None]:
         """The folder for this call alone, and what is in it now: the plan is written whole."""
-        check_target(self.out / LOCK, force=True)
+        check_file(self.out / LOCK, force=True)
         try:
             held = locks.take(made(self.out) / LOCK)
         except BlockingIOError:
