@@ -52,6 +52,7 @@ def prepare_pairs(
         raise UsageError("config", "--beam describes a simulated scan, and no --simulate was given.")
     from .. import config as configuration
     from ..degrade import ConeBeam
+    from ..files import counted
     from ..paired import PairingConfig
     from ..pairing import prepare_pairs as prepare
     from ..patients import cohort, ratio_of
@@ -68,7 +69,7 @@ def prepare_pairs(
     rows = prepare(patients, output, settings, force=force, on_patient=on_patient)
     train, val = ([row for row in rows if row.split == part] for part in ("train", "val"))
     out.print(
-        f"{shown(output)}: {len(train)} patients to train on ({sum(row.slices for row in train)} pairs),"
+        f"{shown(output)}: {counted(len(train), 'patient', 'patients')} to train on ({sum(row.slices for row in train)} pairs),"
         f" {len(val)} to validate on ({sum(row.slices for row in val)}); quality.csv has the figures."
     )
     if not val:
