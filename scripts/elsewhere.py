@@ -151,9 +151,8 @@ def jobs(of: Runner, only: Sequence[str] = ()) -> list[Job]:
     Args:
         only: patterns of names; every one where empty.
     """
-    from mesr.reproduce.running import effort
     from mesr.reproduce.state import digest
-    from mesr.reproduce.trainings import settings
+    from mesr.reproduce.trainings import effort, settings
 
     plan = trainings(of)
     asked = {

@@ -13,9 +13,8 @@ from mesr.reproduce.budgets import BUDGETS
 from mesr.reproduce.paper import paper
 from mesr.reproduce.plan import EQUAL, EXPERIMENTS, LONGER, PUBLISHED, SHIPPED, plan
 from mesr.reproduce.rows import Row
-from mesr.reproduce.running import samples_at
 from mesr.reproduce.systems import SYSTEMS, UNTRAINED
-from mesr.reproduce.trainings import Setting, network_cost
+from mesr.reproduce.trainings import Setting, network_cost, samples_at
 from mesr.testset import MeasuredScan
 
 

@@ -14,10 +14,11 @@ from small_source import BRIEF, small_source
 from mesr import results
 from mesr.errors import InputError, OutputError, UsageError
 from mesr.reproduce import chosen, figures, findings, publish, reproduce, running
+from mesr.reproduce.logs import progress, slope
 from mesr.reproduce.measured import Measured
 from mesr.reproduce.plan import plan
 from mesr.reproduce.rows import Row, untrained
-from mesr.reproduce.running import Runner, Telling, progress
+from mesr.reproduce.running import Runner, Telling
 from mesr.reproduce.simulated import simulated_as
 from mesr.reproduce.state import State
 from mesr.reproduce.trainings import Setting
@@ -355,6 +356,6 @@ def test_the_critic_s_slope_is_that_of_its_late_lessons(tmp_path: Path) -> None:
         *(f"{n},critic gradient norm,{value}" for n, value in enumerate((9, 9, 1.0, 1.1))),
     ]
     (tmp_path / "log.csv").write_text("\n".join(lines))
-    assert running.slope(tmp_path / "log.csv") == pytest.approx(1.05)
+    assert slope(tmp_path / "log.csv") == pytest.approx(1.05)
     (tmp_path / "log.csv").write_text("step,quantity,value\n1,loss,0.5\n")
-    assert running.slope(tmp_path / "log.csv") == 0
+    assert slope(tmp_path / "log.csv") == 0

@@ -2,7 +2,7 @@
 
 systems, budgets, sources   what there is: networks, sizes and steps, scans
 trainings, rows, plan, ablations   what the paper's experiments ask for
-running, simulated, state, estimate   doing it, and going on where it was stopped
+running, logs, simulated, state, estimate   doing it, and going on where it was stopped
 measured, comparison, table2, findings, as_is, perception, timing, figures, document   telling it, beside the paper's figures
 """
 

@@ -10,7 +10,6 @@ OUT/.lock.sqlite         held by the one call that trains and measures here
 from __future__ import annotations
 
 import contextlib
-import csv
 import shutil
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -33,11 +32,12 @@ from ..progress import Reporter as StepReporter
 from ..results import code_identity
 from ..testset import EvaluationSpec
 from ..train import train
+from .logs import progress, slope
 from .rows import Row
 from .simulated import simulate_set, simulated_as
 from .sources import at_sites, limited
 from .state import Fate, State, Trained, digest
-from .trainings import Setting, Training, network_cost, settings
+from .trainings import Setting, Training, expense, samples_at, settings
 
 SETTINGS = "settings.sha256"
 """In a training's folder: the digest of what it was begun with."""
@@ -314,54 +314,6 @@ class Runner:
         about = loaded[0][1].about
         weights.save(path, row.method, spec, model.state_dict(), about, force=True)
         return path
-
-
-def expense(*trainings: Training) -> float:
-    """Multiply-adds of trainings and those they start from, forward: what cheap-first goes by."""
-    return sum(effort(step) for one in trainings for step in one.chain())
-
-
-def effort(one: Training) -> float:
-    """Multiply-adds of a training by itself, forward."""
-    sampling = one.config.sampling
-    return network_cost(one).pixel * sampling.patch**2 * sampling.batch * one.config.steps
-
-
-def samples_at(one: Training) -> int:
-    """Patches seen at ×2, or at the scale of a network of one: what fixed and free scales are compared by."""
-    before = samples_at(one.after) if one.after else 0
-    scales = one.config.sampling.scales
-    if not scales:
-        return before
-    return before + one.config.steps * one.config.sampling.batch // len(scales)
-
-
-def progress(log: Path) -> list[tuple[int, float]]:
-    """Step and PSNR of each validation, dB, mean over sites and scales, from a run's log.csv.
-
-    Raises:
-        InputError: the log holds no validation.
-    """
-    found: dict[int, list[float]] = {}
-    with log.open(newline="", encoding="utf-8") as file:
-        for line in csv.DictReader(file):
-            if line["quantity"].startswith("psnr "):
-                found.setdefault(int(line["step"]), []).append(float(line["value"]))
-    if not found:
-        raise InputError("no-validation", "The training's log holds no validation.", path=log)
-    return [(step, sum(values) / len(values)) for step, values in sorted(found.items())]
-
-
-def slope(log: Path) -> float:
-    """Mean norm of the critic's gradient over the last half of its lessons, from a run's log.csv; 0 without any."""
-    with log.open(newline="", encoding="utf-8") as file:
-        found = [
-            float(line["value"])
-            for line in csv.DictReader(file)
-            if line["quantity"] == "critic gradient norm"
-        ]
-    late = found[len(found) // 2 :]
-    return sum(late) / len(late) if late else 0.0
 
 
 def _silent(_: object) -> None:

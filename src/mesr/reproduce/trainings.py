@@ -125,6 +125,26 @@ def _counted(spec: str, scale: float) -> Cost:
     return cost(json.loads(spec), Fraction(scale))
 
 
+def expense(*trainings: Training) -> float:
+    """Multiply-adds of trainings and those they start from, forward: what cheap-first goes by."""
+    return sum(effort(step) for one in trainings for step in one.chain())
+
+
+def effort(one: Training) -> float:
+    """Multiply-adds of a training by itself, forward."""
+    sampling = one.config.sampling
+    return network_cost(one).pixel * sampling.patch**2 * sampling.batch * one.config.steps
+
+
+def samples_at(one: Training) -> int:
+    """Patches seen at ×2, or at the scale of a network of one: what fixed and free scales are compared by."""
+    before = samples_at(one.after) if one.after else 0
+    scales = one.config.sampling.scales
+    if not scales:
+        return before
+    return before + one.config.steps * one.config.sampling.batch // len(scales)
+
+
 def tuned(
     config: TrainConfig, losses: Mapping[str, float], setting: Setting, depths: tuple[int, ...] = ()
 ) -> TrainConfig:
