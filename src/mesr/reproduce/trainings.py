@@ -20,7 +20,7 @@ from .budgets import Budget
 from .sources import Source
 from .systems import System, Terms
 
-COMPOUND = {"l1": 1.0, "perceptual": 0.03, "adversarial": 0.01}
+COMPOUND = {"l1": 1.0, "perceptual": 0.03, "adversarial": 0.1}
 """λ, η and γ of Eq. (12), for which the paper gives no values; chosen on val
 (docs/explanation/losses.md)."""
 
