@@ -98,7 +98,7 @@ def run(
         modalities = "/".join(sorted({scan.modality for scan in spec.scans}))
         raise UsageError(
             "nothing-to-measure",
-            f"Slices of {modalities} and scales to measure at are needed,"
+            f"Slices of {modalities or 'scans'} and scales to measure at are needed,"
             f" found {len(work)} slices and {len(asked)} scales.",
             "Say what the scans are with --modality, and give --scales.",
         )

@@ -15,10 +15,10 @@ from mesr.reproduce import comparison
 from mesr.reproduce.document import document
 from mesr.reproduce.findings import Finding, Findings
 from mesr.reproduce.measured import Measured, interval, millions, population, spread
-from mesr.reproduce.plan import DEGRADATIONS, EQUAL, EXPERIMENTS, plan
+from mesr.reproduce.plan import DEGRADATIONS, EQUAL, EXPERIMENTS, LONGER, plan
 from mesr.reproduce.state import Fate, State, Trained
-from mesr.reproduce.table2 import verdict
 from mesr.reproduce.trainings import Setting
+from mesr.reproduce.verdicts import Verdicts, verdict
 from mesr.results import ResultsFile
 from mesr.tables import Difference, Mean
 
@@ -46,7 +46,9 @@ def _page(setting: Setting, out: Path, gains: dict[str, float]) -> str:
             file.add(
                 result(model=row.method, slice=number, data_sha256=str(number), psnr=40.0 + gains[row.id])
             )
-    return document(out / "results.md", setting, rows, Measured(out, state))
+    text = document(out / "results.md", setting, rows, Measured(out, state))
+    (out / "results.md").write_text(text, encoding="utf-8")
+    return text
 
 
 def _judged(text: str, claim: str) -> list[list[str]]:
@@ -237,8 +239,54 @@ def test_a_lead_is_weighed_by_another_seed_of_either_network(setting: Setting, t
         return _judged(text, "MESR (L1) (smoke) before every other network measured, 2 of them, ×2")[0][1]
 
     assert told() == "undecided, +0.50 [+0.50, +0.50] against MetaRDN-A (smoke)"
+    text = (tmp_path / "4" / "results.md").read_text(encoding="utf-8")
+    assert "of these alone: MetaRDN-A (smoke);" in text
     del gains[f"{start}meta-rdn-seed"]
     assert told() == "yes, +0.50 [+0.50, +0.50] against MetaRDN-A (smoke)"
+    assert "No other seed is measured yet" in (tmp_path / "3" / "results.md").read_text(encoding="utf-8")
+
+
+def test_what_is_trained_for_longer_has_the_chance_of_the_shorter_training(
+    setting: Setting, tmp_path: Path
+) -> None:
+    setting = setting._replace(budget=replace(setting.budget, longer=8))
+    rows = plan(["table2"], setting)
+    state, file = State(tmp_path, "smoke", "scans"), ResultsFile(tmp_path / "results.csv")
+    psnr = {"mesr": 42.0, "meta-rdn": 41.0, "meta-rdn-seed": 41.75, "mesr-8": 43.0, "meta-rdn-8": 42.5}
+    for row in rows:
+        name = row.method.removeprefix("smoke-")
+        if name in psnr and not row.averaged and row.group in (EQUAL, LONGER):
+            _done(state.fate(row), row.method)
+            for number in (1, 2):
+                file.add(result(model=row.method, slice=number, data_sha256=str(number), psnr=psnr[name]))
+    longer = [row for row in rows if row.group == LONGER]
+    held = Verdicts(longer, rows, Measured(tmp_path, state), ["pelvis"])
+    assert "undecided, +0.50 [+0.50, +0.50] against MetaRDN-A" in held.text("pelvis")
+    assert "chance of its shorter training" in held.text("pelvis")
+
+
+def test_the_page_says_in_short_what_holds(setting: Setting, tmp_path: Path) -> None:
+    start = "table2/on-equal-terms/smoke-"
+    gains = {f"{start}mesr": 1.5, f"{start}meta-rdn": 1.0, f"{start}miassr": 1.75}
+    text = _page(setting, tmp_path / "smoke", gains)
+    assert "## In short" not in text  # A smoke run shows nothing.
+    shown = setting._replace(budget=replace(setting.budget, tiny=False))
+    start = start.removesuffix("smoke-")
+    rows = {row.system: row for row in plan(["table2"], shown) if row.group == EQUAL and not row.control}
+    gains = {rows[system].id: gain for system, gain in (("mesr", 1.5), ("meta-rdn", 1.0), ("miassr", 1.75))}
+    text = _page(shown, tmp_path / "shown", gains)
+    told = text.partition("## In short")[2].partition("## ")[0]
+    cells = [
+        [cell.strip() for cell in line.split("|")[1:-1]] for line in told.splitlines() if "pelvis" in line
+    ]
+    of = {tuple(one[:2]): one[2:] for one in cells}
+    weak = "pelvis (PSNR against MIASSR, first stage (L1); SSIM, NRMSE against MetaRDN-A)"
+    first = of["MESR (L1) before every other network, of 2", "PSNR, SSIM, NRMSE at ×2"]
+    assert first == ["–", "–", weak]
+    assert of["MESR (L1) before MetaRDN-A", "PSNR at every scale"] == ["pelvis", "–", "–"]
+    before_miassr = of["MESR (L1) before MIASSR, first stage (L1)", "PSNR at every scale"]
+    assert before_miassr == ["–", "–", "pelvis (×2)"]
+    assert "ahead of MetaRDN-A by the paper's 0.75 dB" in told
 
 
 def test_the_rival_named_is_the_one_that_decides(setting: Setting, tmp_path: Path) -> None:
@@ -291,3 +339,22 @@ def test_a_training_that_got_worse_is_marked() -> None:
     assert told(31.0, 32.0, 31.0) == "31.00 → 31.00 **(worse)**"
     assert told(30.0, 33.0, 32.95) == "30.00 → 32.95"
     assert told(30.0, 33.0, 32.5) == "30.00 → 32.50 (best 33.00 at step 1)"
+
+
+def test_what_a_training_for_realism_gives_up_is_told() -> None:
+    def told(*values: float) -> str:
+        course = list(enumerate(values))
+        return comparison._course(Trained("", "", 0, 0, 0, 0.0, course, losses={"l1": 1, "adversarial": 0.1}))
+
+    assert told(31.0, 32.0, 29.5) == "31.00 → 29.50 (gives up 1.50)"
+    assert told(31.0, 32.0, 31.5) == "31.00 → 31.50"
+
+
+def test_a_difference_that_counts_is_not_printed_as_none() -> None:
+    def told(*ends: float) -> str:
+        return interval(Difference(*ends, 9, 5, "5 patients"), 4)
+
+    assert told(0.00012, 0.00008, 0.00016) == "+0.0001 [+0.0001, +0.0002]"
+    assert told(0.00004, 0.00003, 0.00005) == "+0.00004 [+0.00003, +0.00005]"
+    assert told(0.0, 0.0, 0.0) == "+0.0000 [+0.0000, +0.0000]"
+    assert told(1e-9, 1e-9, 1e-9) == "+0.000000 [+0.000000, +0.000000]"

@@ -14,7 +14,7 @@ from mesr.reproduce.paper import paper
 from mesr.reproduce.plan import EQUAL, EXPERIMENTS, LONGER, PUBLISHED, SHIPPED, plan
 from mesr.reproduce.rows import Row
 from mesr.reproduce.systems import SYSTEMS, UNTRAINED
-from mesr.reproduce.trainings import Setting, network_cost, samples_at
+from mesr.reproduce.trainings import Setting, network_cost, of_another_seed, samples_at
 from mesr.testset import MeasuredScan
 
 
@@ -211,12 +211,34 @@ def test_as_published_each_has_its_own_losses_and_rate(setting: Setting) -> None
 
 def test_what_is_ablated_differs_in_that_alone(setting: Setting) -> None:
     rows = [row for row in plan(["ablations"], setting) if row.group == "The network"]
-    base = rows[0].trainings[0].config
-    for row in rows[1:]:
+    base, seed, *varied = rows
+    assert of_another_seed(base.trainings[0]) == seed.trainings[0]
+    base = base.trainings[0].config
+    for row in varied:
         (one,) = row.trainings
         changed = one.config.model.args.items() - base.model.args.items()
         assert len(changed) == 1
         assert replace(one.config, name=base.name, model=base.model) == base
+
+
+def test_modalities_are_learned_together_where_there_are_several(setting: Setting) -> None:
+    def together(setting: Setting) -> list[list[str]]:
+        rows = [row for row in plan(["ablations"], setting) if row.group == "Training data and strategy"]
+        found = [row.trainings[0].config.sampling.modalities for row in rows]
+        return [one for one in found if one != ["CT"]]
+
+    assert together(setting) == []
+    learned = setting.source.training
+    brain = replace(learned.scans[0], path="brain", patient="another", modality="MR", sites={"brain": [0, 9]})
+    source = replace(setting.source, training=replace(learned, scans=[brain, *learned.scans]))
+    assert together(setting._replace(source=source)) == [["CT", "MR"]]
+
+
+def test_a_giant_is_named_with_what_stands_for_it(setting: Setting) -> None:
+    told = {row.system: row.absent for row in _table2(setting, PUBLISHED) if row.absent}
+    assert told["edsr"] == "not trained here: EDSR (32 × 96, reduced from 32 × 256) is"
+    assert told["rdn-b"] == "not trained here: RDN-A is"
+    assert told["meta-rdn-b"] == "not trained here: MetaRDN-A is"
 
 
 def test_robustness_is_a_mean_over_patients_ct(setting: Setting) -> None:

@@ -11,12 +11,12 @@ from conftest import require
 from small_source import BRIEF, small_source
 
 from mesr.data import load_slices, read_manifest
-from mesr.errors import UsageError
+from mesr.errors import InputError, UsageError
 from mesr.prepare import assert_split, prepare
 from mesr.provenance import about
 from mesr.recipe import TrainConfig
 from mesr.reproduce import sources
-from mesr.reproduce.plan import ct_sites, patients_sites, plan
+from mesr.reproduce.plan import ct_sites, missing_of, patients_sites, plan
 from mesr.reproduce.simulated import simulate_set
 from mesr.reproduce.sources import at_sites, limited, source
 from mesr.reproduce.trainings import Setting
@@ -110,6 +110,33 @@ def test_simulated_scans_lie_beside_the_slices_they_were_made_from(tmp_path: Pat
         assert (one.paired != one.values).mean() > 0.5
     told = about(TrainConfig(), read_manifest(tmp_path / "pairs"), 1, 1.0, None)
     assert told["training"]["degradation"] == "bicubic of cbct:views=12:element_mm=2"
+
+
+def test_only_the_slices_a_training_asks_for_are_scanned(tmp_path: Path) -> None:
+    small = small_source(tmp_path / "scans")
+    prepare(small.training, small.root, tmp_path / "set")
+
+    def scanned(**asked: list[str]) -> list[tuple[str, str]]:
+        out = tmp_path / "pairs"
+        simulate_set(tmp_path / "set", out, "cbct:views=12:element_mm=4", count=1, **asked)
+        return [(one["id"], one["split"]) for one in read_manifest(out)["series"]]
+
+    every = [("train", "train"), ("val", "val")]
+    assert scanned(sites=["pelvis"], series=["train"]) == every
+    for nothing in ({"sites": ["liver"]}, {"series": ["val"]}):
+        with pytest.raises(InputError, match="no slice to simulate"):
+            scanned(**nothing)
+
+
+def test_a_site_that_is_not_measured_stands_for_nothing(tmp_path: Path) -> None:
+    """As in a smoke run, which measures on val, where only test has a pelvis."""
+    small = small_source(tmp_path)
+    liver = replace(small.val, scans=[replace(one, sites={"liver": [0, 9]}) for one in small.val.scans])
+    setting = Setting(BRIEF, replace(small, val=liver), "vgg19")
+    rows = plan(["table1", "table2"], setting)
+    assert not any("pelvis" in (*row.sites, *row.thorough) for row in rows)
+    assert "No scan of the pelvis is measured" in missing_of(setting)[0]
+    assert plan(["table1"], setting._replace(source=small))[0].sites == ("pelvis",)
 
 
 def test_scans_are_told_apart_by_their_files_and_a_missing_one_is_no_accident(tmp_path: Path) -> None:

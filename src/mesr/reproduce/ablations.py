@@ -14,13 +14,26 @@ from ..recipe import TrainConfig
 from .rows import Row, trained
 from .sources import Source
 from .systems import SYSTEMS
-from .trainings import COMPOUND, Setting, Training, gone_on, lasting, on_one_site, training, tuned
+from .trainings import (
+    COMPOUND,
+    Setting,
+    Training,
+    gone_on,
+    lasting,
+    of_another_seed,
+    on_one_site,
+    training,
+    tuned,
+)
 
 HEAD = "Meta head against a pixel shuffle for each scale"
 NETWORK = "The network"
 LOSS = "Loss, fine-tuned from the same weights for as many steps"
 DATA = "Training data and strategy"
 DEPTH = "Depth or orientations"
+
+AGAIN = "the base, another seed"
+"""What a difference between two single trainings is worth, in each group that has its base."""
 
 NETWORKS: dict[str, tuple[str, dict[str, Any]]] = {
     "below": ("centred, offsets from the pixel below", {"coordinates": "below"}),
@@ -54,14 +67,17 @@ def ablations(setting: Setting) -> list[Row]:
 
     base = training(SYSTEMS["mesr-lite"], "equal", setting)
     spec = base.config.model.args
+    seed = of_another_seed(base)
     rows = [
         row(HEAD, "meta head", base),
+        row(HEAD, AGAIN, seed),
         row(
             HEAD,
             "pixel shuffle: three networks of a third of the steps each",
             *(_shuffled(base, scale) for scale in SCALES),
         ),
         row(NETWORK, "base: offsets from the nearest pixel, skip, gated differences", base),
+        row(NETWORK, AGAIN, seed),
     ]
     for name, (title, changes) in NETWORKS.items():
         rows.append(row(NETWORK, title, _varied(base, name, {"args": spec | changes})))
@@ -71,14 +87,20 @@ def ablations(setting: Setting) -> list[Row]:
         config = replace(tuned(base.config, losses, setting), name=f"{base.name}-{name}-loss")
         rows.append(row(LOSS, title, Training(config, base)))
     continuous = _varied(base, "continuous", sampling={"scales": [], "anisotropic": 0.25})
+    modalities = setting.source.modalities
+    beside = _varied(base, "modalities", sampling={"modalities": modalities})
+    together = [row(DATA, f"{' and '.join(modalities)}, all sites", beside)] if len(modalities) > 1 else []
     mesr = SYSTEMS["mesr"]
     rows += [
         row(DATA, "base: all sites, six scales at once", base),
+        row(DATA, AGAIN, seed),
         row(DATA, f"{setting.source.one_site} only", Training(on_one_site(base.config, setting.source))),
         row(DATA, "the same patient, every site", Training(_of_one_patient(base.config, setting.source))),
+        *together,
         row(DATA, "any scale in (1, 4], two in a quarter of the batches", continuous),
         row(DATA, "half the steps at ×2 alone, then six scales", _in_two_parts(base)),
         row(DEPTH, "base: as mesr-lite", base),
+        row(DEPTH, AGAIN, seed),
     ]
     for name, (title, changes) in DEPTHS.items():
         tiny = {"blocks": spec["blocks"]} if setting.budget.tiny else {}

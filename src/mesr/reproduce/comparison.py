@@ -13,8 +13,8 @@ from .paper import paper
 from .perception import SLICES
 from .rows import Experiment, Row
 from .state import Trained
-from .table2 import leader_of
 from .trainings import network_cost
+from .verdicts import leader_of
 
 
 def table1(rows: Sequence[Row], measured: Measured) -> str:
@@ -220,6 +220,8 @@ def _course(one: Trained) -> str:
     text = f"{one.course[0][1]:.2f} → {one.course[-1][1]:.2f}"
     if one.worse:
         return f"{text} **(worse)**"
+    if one.given_up > 0:
+        return f"{text} (gives up {one.given_up:.2f})"
     return f"{text} (best {one.past[1]:.2f} at step {one.past[0]:,})" if one.past else text
 
 

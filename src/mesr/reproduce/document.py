@@ -17,15 +17,15 @@ from . import comparison
 from .findings import Findings
 from .measured import NONE, Measured, millions, population
 from .paper import paper
-from .plan import EXPERIMENTS, SCANNED, ct_sites, missing_of, plan
+from .plan import EXPERIMENTS, SCANNED, ct_sites, headline_sites, missing_of, plan
 from .rows import Experiment, Row
 from .systems import SYSTEMS
 from .table2 import table2
 from .trainings import COMPOUND, Setting
+from .verdicts import in_short
 
 CAVEATS = """\
-* The paper's test slices are in-house and others than ours: **no number of its columns measures the same thing as the
-  one beside it**. Only the order of systems and the differences within a column compare.
+* The paper's test slices are in-house and others than ours.
 * The paper prints RMSE under the logarithm of PSNR, Eq. (15); its values show that MSE is meant, and MSE is used here.
 * The paper's own NRMSE and PSNR agree with each other in Table 1 and in the row "Ours". In the other rows of its
   Tables 2 and 3 they do not.
@@ -37,9 +37,10 @@ CAVEATS = """\
 * On equal terms L1 stands for squared error, and the compound loss of §3.3 for the second stages of SRGAN, ESRGAN and
   MIASSR. As published each has its own losses and weights, but our perceptual term, whose maps are normalised; Adam at
   its own rate (1e-4 for VDSR's SGD at 0.1), halved every fifth of the steps; and this budget's steps, far fewer.
-* The rates on equal terms were found with `mesr` (docs/explanation/choices.md) and the others keep PyTorch's own
-  beginning, where `mesr` begins each block near identity; the ablation "the body begins as PyTorch makes it" says what
-  that is worth.
+* The rates on equal terms were found with `mesr` (docs/explanation/choices.md). Bodies begin as their authors say, or as
+  PyTorch makes them where they say nothing, `mesr`'s with each block near identity: the ablation "the body begins as
+  PyTorch makes it" says what that is worth. On equal terms a network of one scale begins near the bicubic image, its
+  last convolution made small, and every meta head begins as ours does.
 * Each network was trained once. Intervals are over patients or slices and know nothing of that; the rows "another
   seed" show what it changes.
 * Only MESR averages over orientations, a self-ensemble that any network could have, and it is trained through them: a
@@ -67,6 +68,13 @@ SHORT = """\
   steps. As published, from their own beginnings at their own rates, some may end below bicubic interpolation: that says
   how long such a training takes, and nothing about its end."""
 
+LONGER = """\
+* This budget was planned with 3,000 steps, and 5,000 for the ablations; it has {steps:,} of each for want of time, and
+  {longer:,} for the systems of the part "for longer"."""
+
+BESIDE = """\
+The paper's slices are in-house and others than ours: **no number of its columns measures the same thing as the one beside
+it**, and only orders and differences within a column compare. [What differs, and why](#what-differs-and-why) is at the end."""
 
 DIAGRAMS = "The paper's Figures 1 and 2, the network and its meta head, are diagrams of mesr's documentation, “Figures 1 and 2”."
 
@@ -96,7 +104,7 @@ def document(
 ) -> str:  # fmt: skip
     """The whole text, Markdown. Arguments as `write`."""
     cite = paper()
-    headline = next(iter(setting.source.pelvis), "")
+    headline = next(iter(headline_sites(setting)), "")
     of: dict[Experiment, list[Row]] = {}
     for row in rows:
         if measured.fate(row).status != "planned":  # What was not reached is listed at the end.
@@ -108,7 +116,8 @@ def document(
         *_warnings(setting),
         f"Beside our figures stand those of {cite['citation']}, doi [{cite['doi']}](https://doi.org/{cite['doi']}),"
         f" {cite['licence']}, transcribed as printed.",
-        "## What differs, and why", _caveats(setting),
+        BESIDE,
+        *_short(setting, measured, of.get("table2", []), headline),
         "## Protocol", _protocol(setting, measured, rows),
         "## Scans", _scans(measured, rows), *(f"* {one}" for one in missing_of(setting)),
     ]  # fmt: skip
@@ -139,6 +148,7 @@ def document(
         parts += ["## Figures", DIAGRAMS]
         parts += [f"![{title}]({_beside(page, path)})\n\n{title}" for title, path in figures]
     parts += ["## Budgets", comparison.budgets(rows, measured)]
+    parts += ["## What differs, and why", _caveats(setting)]
     missing = comparison.unfinished(rows, measured, _absent(setting, rows, found, figures))
     if missing:
         parts += ["## Missing", missing]
@@ -159,6 +169,12 @@ def _absent(
     return [one for one in EXPERIMENTS if one in able - there]
 
 
+def _short(setting: Setting, measured: Measured, table2_rows: Sequence[Row], headline: str) -> list[str]:
+    """What holds, of everything but smoke runs, which show nothing."""
+    told = in_short(table2_rows, measured, headline, ct_sites(setting)) if not setting.budget.tiny else ""
+    return ["## In short", told] if told else []
+
+
 def _caveats(setting: Setting) -> str:
     """With what the paper's parameter cells hold: three networks of a system published for one scale each, counted."""
     budget, printed, told = setting.budget, paper()["table2"], []
@@ -175,6 +191,7 @@ def _caveats(setting: Setting) -> str:
     parts += [OTHER_VGG.format(name=seen)] if "vgg19" not in seen else []
     parts += [] if budget.tiny else [NOT_SHIPPED]
     parts += [] if budget.giants else [SHORT]
+    parts += [LONGER.format(steps=budget.steps, longer=budget.longer)] if budget.longer else []
     return "\n".join(parts)
 
 

@@ -17,7 +17,7 @@ from .ablations import LOSS
 from .findings import Finding
 from .measured import Measured
 from .perception import DETAIL, PSNR, invented
-from .plan import EQUAL, on_equal_terms
+from .plan import EQUAL, headline_sites, on_equal_terms
 from .rows import Row
 from .running import Runner
 from .systems import SYSTEMS, UNTRAINED
@@ -64,7 +64,7 @@ def draw(
     """
     folder = page.parent / page.stem
     earlier = drawn(page) if keeping else []
-    site = next(iter(runner.setting.source.pelvis), "")
+    site = next(iter(headline_sites(runner.setting)), "")
     table2 = [row for row in rows if row.experiment == "table2"]
     made = plots(table2, measured, runner, folder, site, timed)
     if seen:

@@ -99,10 +99,18 @@ def spread(mean: Mean | None, digits: int) -> str:
     return text if math.isnan(mean.sd) else f"{text} ± {mean.sd:.{digits}f}"
 
 
+FINEST = 2
+"""Digits that an interval may have more than a measure."""
+
+
 def interval(difference: Difference | None, digits: int = 2) -> str:
-    """`+0.75 [+0.61, +0.90]`."""
+    """`+0.75 [+0.61, +0.90]`; with more digits where a difference would be printed as none."""
     if difference is None:
         return NONE
+    ends = [abs(one) for one in difference[:3] if one and not math.isnan(one)]
+    finest = digits + FINEST
+    while digits < finest and any(one < 0.5 * 10**-digits for one in ends):
+        digits += 1
     text = f"{difference.mean:+.{digits}f}"
     if math.isnan(difference.low):
         return text

@@ -9,6 +9,7 @@ from typing import Any
 
 from ..models import weights
 from .ablations import ablations
+from .budgets import Budget
 from .rows import Experiment, Row, trained, untrained
 from .sources import sites_of
 from .systems import SYSTEMS, UNTRAINED, System, Terms
@@ -65,7 +66,7 @@ def _sparing(row: Row, setting: Setting) -> Row:
     if row.experiment not in ("table2", "ablations") or row.sites or row.scales == ("2",):
         return row
     everywhere = on_equal_terms(row) and row.system in FREE
-    return replace(row, thorough=ct_sites(setting) if everywhere else setting.source.pelvis)
+    return replace(row, thorough=ct_sites(setting) if everywhere else headline_sites(setting))
 
 
 def _marked(row: Row) -> Row:
@@ -79,7 +80,7 @@ def table1(setting: Setting) -> list[Row]:
     known = training(mesr, "equal", setting)
     alone = Training(on_one_site(known.config, setting.source))
     scanned = Training(replace(alone.config, name=f"{known.name}-cbct"), simulated=scan)
-    shrunk = {"scales": setting.budget.scales, "sites": setting.source.pelvis}
+    shrunk = {"scales": setting.budget.scales, "sites": headline_sites(setting)}
     simulated = shrunk | {"degradation": scan}
     where = setting.source.one_site
     return [
@@ -167,7 +168,7 @@ def _of(system: System, terms: Terms, setting: Setting) -> list[Row]:
     if not here:  # Named at its full size, whatever else is reduced.
         setting = setting._replace(budget=replace(setting.budget, tiny=False))
     title = system.titled(terms, setting.budget)
-    common = {"column": system.column, "absent": "" if here else "not trained here"}
+    common = {"column": system.column, "absent": "" if here else _instead(system, setting.budget)}
     own_scales = system.scales_of(terms)
     if not own_scales:
         own = training(system, terms, setting)
@@ -192,6 +193,12 @@ def _of(system: System, terms: Terms, setting: Setting) -> list[Row]:
             )
         )  # fmt: skip
     return rows
+
+
+def _instead(system: System, budget: Budget) -> str:
+    """That a giant is not trained, and what stands for it."""
+    reduced = system.titled("equal", budget) if system.equal is not None else system.smaller
+    return f"not trained here: {reduced} is"
 
 
 def _longer(system: System, setting: Setting) -> Row:
@@ -223,8 +230,11 @@ def table3(setting: Setting) -> list[Row]:
 def missing_of(setting: Setting) -> list[str]:
     """What cannot be shown with these scans, a sentence each."""
     elsewhere = setting.source.elsewhere
-    nowhere = elsewhere and not table3(setting)
-    told = [f"No scan of {' or '.join(elsewhere)} is measured: Table 3 is left out."] if nowhere else []
+    told = []
+    if setting.source.pelvis and not headline_sites(setting):
+        told.append("No scan of the pelvis is measured: all sites together stand for it.")
+    if elsewhere and not table3(setting):
+        told.append(f"No scan of {' or '.join(elsewhere)} is measured: Table 3 is left out.")
     return told + setting.source.missing
 
 
@@ -236,6 +246,11 @@ def on_equal_terms(row: Row) -> bool:
 def ct_sites(setting: Setting) -> tuple[str, ...]:
     """The sites of CT that are measured, a phantom's included."""
     return _sites(setting, phantom=True)
+
+
+def headline_sites(setting: Setting) -> tuple[str, ...]:
+    """The paper's site, where it is measured; empty for all sites."""
+    return tuple(site for site in setting.source.pelvis if site in ct_sites(setting))
 
 
 def patients_sites(setting: Setting) -> tuple[str, ...]:

@@ -297,9 +297,11 @@ class Runner:
         if simulated_as(paired) != one.simulated:
             self.telling.line("Simulating cone-beam scans of the training set.")
             count = SIMULATED_SLICES if self.setting.budget.tiny else 0
+            sampling = one.config.sampling
             simulate_set(
-                prepared, paired, one.simulated, sites=source.pelvis, count=count, on_slice=self._scanned
-            )
+                prepared, paired, one.simulated, sites=sampling.sites, series=sampling.series, count=count,
+                on_slice=self._scanned,
+            )  # fmt: skip
         return paired
 
     def _scanned(self, done: int, count: int) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,8 @@ def simulate_set(
     out: Path,
     degradation: str,
     *,
-    sites: tuple[str, ...] = (),
+    sites: Sequence[str] = (),
+    series: Sequence[str] = (),
     count: int = 0,
     on_slice: Callable[[int, int], None] | None = None,
 ) -> None:
@@ -31,7 +32,7 @@ def simulate_set(
     Args:
         prepared: by `mesr prepare`.
         degradation: a recipe that scans whole slices, such as `cbct`.
-        sites: which of the training slices; every one where empty. Slices to validate on are taken of every site.
+        sites, series: which of the training slices; every one where empty. Slices to validate on are all taken.
         count: at most so many slices a series, evenly spread; 0 for all.
         on_slice: called with slices done and slices in all.
 
@@ -44,11 +45,14 @@ def simulate_set(
     for one in read_manifest(prepared)["series"]:
         if one["modality"] != "CT":
             continue
-        slices = [s for s in one["slices"] if one["split"] == "val" or not sites or s["site"] in sites]
+        slices = one["slices"]
+        if one["split"] == "train":
+            asked = not series or one["id"] in series
+            slices = [s for s in slices if asked and (not sites or s["site"] in sites)]
         work += [(one, entry) for entry in _spread(slices, count)]
     if not any(one["split"] == "train" for one, _ in work):
         raise InputError("empty-training-set", "The training set holds no slice to simulate a scan of.")
-    series: dict[str, dict[str, Any]] = {}
+    held: dict[str, dict[str, Any]] = {}
     with atomic_folder(out, force=True) as folder:
         for done, (one, entry) in enumerate(work):
             values = np.load(prepared / entry["file"], allow_pickle=False)
@@ -59,11 +63,11 @@ def simulate_set(
             for file, image in ((entry["file"], values), (seen["paired"], _stored(scan))):
                 (folder / file).parent.mkdir(parents=True, exist_ok=True)
                 np.save(folder / file, image, allow_pickle=False)
-            held = series.setdefault(one["id"], dict(one) | {"slices": [], "paired": degradation})
-            held["slices"].append(seen)
+            own = held.setdefault(one["id"], dict(one) | {"slices": [], "paired": degradation})
+            own["slices"].append(seen)
             if on_slice is not None:
                 on_slice(done + 1, len(work))
-        text = json.dumps({"format": FORMAT, "series": list(series.values())}, indent=1, sort_keys=True)
+        text = json.dumps({"format": FORMAT, "series": list(held.values())}, indent=1, sort_keys=True)
         (folder / MANIFEST).write_text(text, encoding="utf-8")
 
 

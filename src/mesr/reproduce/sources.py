@@ -53,6 +53,12 @@ class Source:
     kernels: tuple[Path, ...] = ()
 
     @property
+    def modalities(self) -> list[str]:
+        """Those of the scans to train on, CT first."""
+        found = {scan.modality for scan in self.training.scans if scan.split == "train"}
+        return sorted(found, key=lambda name: (name != "CT", name))
+
+    @property
     def missing(self) -> list[str]:
         """What cannot be shown with these scans, a sentence each."""
         found = []
@@ -150,11 +156,11 @@ def _of_folder(folder: Path) -> Source:
         )
     folder = folder.resolve()
     training, _ = specification(place / "scans.yaml")
-    training.scans = [scan for scan in training.scans if scan.modality == "CT"]
     val, test = (replace(evaluation(place / name), root=str(folder)) for name in ("val.yaml", "test.yaml"))
     sites = {site for scan in test.scans for site in sites_of(scan)}
-    pelvis = [scan for scan in training.scans if "pelvis" in scan.sites and scan.split == "train"]
-    first = pelvis[:1] or [scan for scan in training.scans if scan.split == "train"][:1]
+    learned = [scan for scan in training.scans if scan.split == "train" and scan.modality == "CT"]
+    pelvis = [scan for scan in learned if "pelvis" in scan.sites]
+    first = pelvis[:1] or learned[:1]
     one = "pelvis" if pelvis else next(iter(first[0].sites), "all") if first else "all"
     phantom = folder / "test" / "CatPhan504-CBCT"
     kernels = tuple(folder / "val" / f"Lung_Dx-A0002-{name}" for name in ("B70f", "B40f"))

@@ -57,6 +57,11 @@ class Trained:
         return self._for_psnr and len(self.course) > 1 and self.course[-1][1] <= self.course[0][1]
 
     @property
+    def given_up(self) -> float:
+        """PSNR below its first validation, dB, that a training with terms of that kind ended with; 0 where it lost none."""
+        return 0.0 if self._for_psnr else max(0.0, self.course[0][1] - self.course[-1][1])
+
+    @property
     def past(self) -> tuple[int, float] | None:
         """Step and PSNR of its best validation where the last one is clearly below it: it learned its slices by heart."""
         best = max(self.course, key=lambda point: point[1])

@@ -41,6 +41,7 @@ class System:
         depths: of VGG that the second stage looked at as published; empty for the budget's.
         as_published: whether there is a row of the published kind.
         giant: whether that row is trained under the largest budget only.
+        smaller: what is trained elsewhere in place of a giant without a row on equal terms.
         sizes: how large it is, in words, by terms.
     """
 
@@ -61,6 +62,7 @@ class System:
     depths: tuple[int, ...] = ()
     as_published: bool = True
     giant: bool = False
+    smaller: str = ""
     together: tuple[int, ...] = ()
     sizes: Mapping[str, str] = field(default_factory=dict)
 
@@ -118,28 +120,28 @@ SYSTEMS: dict[str, System] = {
         ),
         System(
             "edsr", "EDSR", "edsr", "fixed", {}, {"blocks": 32, "features": 96, "residual_scale": 1.0}, {"blocks": 4, "features": 20},
-            (2,), column="EDSR", sizes={"published": "32 × 256", "equal": "32 × 96 for 32 × 256"}, giant=True,
+            (2,), column="EDSR", sizes={"published": "32 × 256", "equal": "32 × 96, reduced from 32 × 256"}, giant=True,
         ),
         System(
             "edsr-16x64", "EDSR 16 × 64", "edsr", "fixed", _LITE, _LITE, {"blocks": 3, "features": 16}, (2, 3, 4)
         ),
         System("rdn", "RDN-A", "rdn", "fixed", {}, {}, _TINY_RDN, (2,), column="RDN"),
-        System("rdn-b", "RDN-B", "rdn", "fixed", _RDN_B, None, _TINY_RDN, (2,), column="RDN", giant=True),
+        System("rdn-b", "RDN-B", "rdn", "fixed", _RDN_B, None, _TINY_RDN, (2,), column="RDN", giant=True, smaller="RDN-A"),
         System(
             "srdensenet", "SRDenseNet", "srdensenet", "fixed", {}, {},
             {"blocks": 2, "layers": 3, "growth": 8, "bottleneck": 16}, (2,), column="SRDenseNet", loss="l2",
         ),
         System(
             "rrdb", "ESRGAN's generator, L1", "rrdb", "fixed", {}, {"blocks": 7},
-            {"blocks": 1, "features": 16, "growth": 8}, (2,), rate=2e-4, sizes={"published": "23 blocks", "equal": "7 blocks for 23"}, giant=True,
+            {"blocks": 1, "features": 16, "growth": 8}, (2,), rate=2e-4, sizes={"published": "23 blocks", "equal": "7 blocks, reduced from 23"}, giant=True,
         ),
         System(
             "esrgan", "ESRGAN", "rrdb", "fixed", {}, {"blocks": 7}, {"blocks": 1, "features": 16, "growth": 8},
-            (2,), "rrdb", sizes={"published": "23 blocks", "equal": "7 blocks for 23"}, critic="relativistic",
+            (2,), "rrdb", sizes={"published": "23 blocks", "equal": "7 blocks, reduced from 23"}, critic="relativistic",
             second={"l1": 0.01, "perceptual": 1.0, "adversarial": 0.005}, depths=(5,), giant=True,
         ),
         System("meta-rdn", "MetaRDN-A", "meta-rdn", "meta", {}, {}, _TINY_RDN | {"hidden": 32}, column="MetaRDN"),
-        System("meta-rdn-b", "MetaRDN-B", "meta-rdn", "meta", _RDN_B, None, _TINY_RDN | {"hidden": 32}, giant=True),
+        System("meta-rdn-b", "MetaRDN-B", "meta-rdn", "meta", _RDN_B, None, _TINY_RDN | {"hidden": 32}, giant=True, smaller="MetaRDN-A"),
         System("miassr", "MIASSR, first stage (L1)", "miassr", "meta", {}, {}, _TINY_META),
         System("miassr-gan", "MIASSR", "miassr", "meta", {}, {}, _TINY_META, (), "miassr", "MIASSR", critic="cross-entropy",
             second={"l1": 1.0, "perceptual": 0.006, "adversarial": 0.001}, depths=(2,),

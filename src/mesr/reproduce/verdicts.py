@@ -1,0 +1,285 @@
+"""What was to be shown of MESR, and whether it is: every verdict from measurements, with its interval and what chance does."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from ..tables import Difference, markdown
+from .measured import MEASURES, NONE, Measured, interval
+from .paper import paper
+from .plan import EQUAL
+from .rows import Row
+from .systems import SYSTEMS
+from .trainings import of_another_seed
+
+HOLDS = (
+    "Yes or no where the whole interval says so, and the difference is no less than what another seed of either network"
+    " moves that very mean by. {seeds} Sites with one patient say nothing about other patients."
+)
+SEEDS = (
+    "One other seed of a network was measured, a rough guess of chance, and of these alone: {networks}; everywhere at ×2 and"
+    " on the headline site at every scale. For other networks and elsewhere the interval decides.{lasting}"
+)
+NO_SEEDS = "No other seed is measured yet: the interval decides."
+LASTING = " What was trained for longer is given the chance of its shorter training."
+
+IN_BODY = ("psnr_body", "body PSNR, dB", 2)
+JUDGED = (*MEASURES, IN_BODY)
+"""What the verdicts are about: the paper's three, and what air cannot flatter."""
+
+PAIRS = (("mesr", "meta-rdn"), ("mesr", "miassr"), ("mesr", "mesr-lite"), ("mesr-lite", "miassr"))
+"""Of the networks with a head for every scale: which was to be before which."""
+
+YES, NO, UNDECIDED = "yes", "**no**", "undecided"
+WEAKEST = (NO, UNDECIDED, YES)
+"""Verdicts, from the one that a claim about several ends with."""
+
+SPOKEN = (YES, UNDECIDED, NO)
+
+
+def verdict(difference: Difference, lower: bool = False, beyond: float = 0.0, chance: float = 0.0) -> str:
+    """Whether what was to be higher (or lower) is, by more than `beyond`.
+
+    Undecided where the interval holds `beyond` or there is none, as of a single slice, and where the difference is less
+    than what another training would change.
+
+    Args:
+        chance: what another seed moves a mean by.
+    """
+    mean, low, high = difference.mean, difference.low, difference.high
+    if lower:
+        mean, low, high = -mean, -high, -low
+    if math.isnan(low) or abs(mean - beyond) < chance:
+        return UNDECIDED
+    if low > beyond:
+        return YES
+    return NO if high <= beyond else UNDECIDED
+
+
+class Judged(NamedTuple):
+    """A verdict, the difference it is about, and whom it is against."""
+
+    word: str
+    ahead: Difference
+    rival: Row
+
+
+class Verdicts:
+    """What holds in a part of Table 2.
+
+    Args:
+        rows: of the part.
+        table2: every row of Table 2, among which those of another seed are.
+        sites: of CT, which the verdicts are about.
+    """
+
+    def __init__(
+        self, rows: Sequence[Row], table2: Sequence[Row], measured: Measured, sites: Sequence[str]
+    ) -> None:
+        self.measured, self.sites = measured, sites
+        self.wide = [row for row in rows if row.scales != ("2",)]
+        self.rows = [row for row in rows if "2" in row.scales and not row.family]
+        self.networks = [
+            row
+            for row in self.rows
+            if row.trainings and not row.control and row.system != "mesr-compound" and measured.of(row, "2")
+        ]
+        self._seeds = _seeds(table2, measured)
+        self._longer = bool(rows) and rows[0].group != EQUAL
+
+    def text(self, headline: str) -> str:
+        """Markdown of what holds at ×2; empty where nothing of it is measured."""
+        parts = [text for row, others, of in self.claims() if (text := self._before(row, others, of))]
+        parts += [f"{margin}."] if (margin := self.margin(headline)) else []
+        return "\n\n".join([self._holds(), *parts]) if parts else ""
+
+    def claims(self) -> list[tuple[Row, list[Row], str]]:
+        """Which row was to be before which others at ×2, and what these are, in the singular."""
+        found = []
+        mesr = leader_of(self.networks, "mesr")
+        if mesr is not None:
+            found.append((mesr, [row for row in self.networks if row is not mesr], "other network"))
+        for alone in (row for row in self.rows if row.control and row.system == "mesr" and _one_scale(row)):
+            rivals = [row for row in self.networks if _one_scale(row) and _samples(row) == _samples(alone)]
+            found.append((alone, rivals, "network of one scale and as many samples"))
+        return found
+
+    def margin(self, site: str) -> str:
+        """Whether MESR is ahead of MetaRDN by as much as the paper says of its own; empty where that is not measured."""
+        ours, theirs = (leader_of(self.networks, name) for name in ("mesr", "meta-rdn"))
+        found = self.measured.difference(ours, theirs, "2", site=site) if ours and theirs else None
+        if not (ours and theirs and found):
+            return ""
+        printed = paper()["table2"]
+        aim = printed["Ours"]["psnr"] - printed["MetaRDN"]["psnr"]
+        word = verdict(found, beyond=aim, chance=self._by_chance((ours, theirs), "2", "psnr", site))
+        return (
+            f"{ours.title} ahead of {theirs.title} by the paper's {aim:.2f} dB, {self.measured.place(site, [ours])}, ×2:"
+            f" {word}, {interval(found)} dB"
+        )
+
+    def weakest(self, row: Row, others: Sequence[Row], site: str, measure: str) -> Judged | None:
+        """The verdict that decides whether a row is before every other at ×2; None where nothing is measured."""
+        lower = measure == "nrmse"
+        found = []
+        for other in others:
+            ahead = self.measured.difference(row, other, "2", measure, site)
+            if ahead is not None:
+                chance = self._by_chance((row, other), "2", measure, site)
+                found.append(Judged(verdict(ahead, lower, chance=chance), ahead, other))
+        return min(
+            found,
+            key=lambda one: (WEAKEST.index(one.word), -one.ahead.mean if lower else one.ahead.mean),
+            default=None,
+        )
+
+    def at_every_scale(self) -> str:
+        """Markdown: whether each of `PAIRS` is in order, by site and scale."""
+        scales = max((row.scales for row in self.wide), key=len, default=())
+        body = []
+        for own, other in self.pairs():
+            for name, title, digits in (MEASURES[0], IN_BODY):
+                for site in self.sites:
+                    found = [self.pair(own, other, scale, site, name) for scale in scales]
+                    if any(found):
+                        cells = (
+                            f"{one.word} {interval(one.ahead, digits)}" if one else NONE for one in found
+                        )
+                        place = self.measured.place(site, [own])
+                        body.append([f"{own.title} before {other.title}", title, place, *cells])
+        header = ["to be shown", "measure [95 %]", "site", *(f"×{scale}" for scale in scales)]
+        return markdown(header, body) if body else ""
+
+    def pairs(self) -> list[tuple[Row, Row]]:
+        """Those of `PAIRS` of which something is measured."""
+        networks = [row for row in self.wide if row.trainings and not row.control and self.measured.of(row)]
+        found = ((leader_of(networks, ours), leader_of(networks, theirs)) for ours, theirs in PAIRS)
+        return [(own, other) for own, other in found if own and other]
+
+    def pair(self, own: Row, other: Row, scale: str, site: str, measure: str = "psnr") -> Judged | None:
+        """Whether one is before another; None where that is not measured."""
+        ahead = self.measured.difference(own, other, scale, measure, site)
+        if ahead is None:
+            return None
+        chance = self._by_chance((own, other), scale, measure, site)
+        return Judged(verdict(ahead, chance=chance), ahead, other)
+
+    def _before(self, row: Row, others: Sequence[Row], of: str) -> str:
+        body = []
+        for site in self.sites:
+            found = [(self.weakest(row, others, site, name), digits) for name, _, digits in JUDGED]
+            if any(one for one, _ in found):
+                cells = (
+                    f"{one.word}, {interval(one.ahead, digits)} against {one.rival.title}" if one else NONE
+                    for one, digits in found
+                )  # fmt: skip
+                body.append([self.measured.place(site, [row]), *cells])
+        if not body:
+            return ""
+        claim = f"**{row.title} before every {of} measured, {len(others)} of them, ×2**"
+        return f"{claim}\n\n{markdown(['site', *(title for _, title, _ in JUDGED)], body)}"
+
+    def _holds(self) -> str:
+        names = ", ".join(base.title for base, _ in self._seeds.values())
+        told = SEEDS.format(networks=names, lasting=LASTING if self._longer else "") if names else NO_SEEDS
+        return HOLDS.format(seeds=told)
+
+    def _by_chance(self, pair: Sequence[Row], scale: str, measure: str, site: str) -> float:
+        """What another seed moves the mean of either of two systems by, the larger; 0 where that is not measured."""
+        found = [0.0]
+        for base, again in (self._seeds[row.system] for row in pair if row.system in self._seeds):
+            moved = self.measured.difference(again, base, scale, measure, site)
+            found += [abs(moved.mean)] if moved else []
+        return max(found)
+
+
+def in_short(table2: Sequence[Row], measured: Measured, headline: str, sites: Sequence[str]) -> str:
+    """Markdown of what holds on equal terms, a line for each claim; empty where nothing of it is measured."""
+    held = Verdicts([row for row in table2 if row.group == EQUAL], table2, measured, sites)
+    body = []
+    for row, others, of in held.claims():
+        claim = f"{named(row)} before every {of}, of {len(others)}"
+        body.append([claim, "PSNR, SSIM, NRMSE at ×2", *_by_site(held, row, others, MEASURES)])
+        body.append([claim, "PSNR inside the body at ×2", *_by_site(held, row, others, (IN_BODY,))])
+    for own, other in held.pairs():
+        scales = [scale for scale in own.scales if scale in other.scales]
+        claim = f"{named(own)} before {named(other)}"
+        body.append([claim, "PSNR at every scale", *_by_scale(held, own, other, scales)])
+    if not body:
+        return ""
+    parts = [markdown(["to be shown, on equal terms", "in", *map(_spoken, SPOKEN)], body)]
+    parts += [f"{margin}."] if (margin := held.margin(headline)) else []
+    return "\n\n".join(parts)
+
+
+def named(row: Row) -> str:
+    """A system without its size, which its own row tells."""
+    return SYSTEMS[row.system].title if row.system in SYSTEMS and not row.control else row.title
+
+
+def _spoken(word: str) -> str:
+    return word.strip("*")
+
+
+def _by_site(
+    held: Verdicts, row: Row, others: Sequence[Row], measures: Sequence[tuple[str, str, int]]
+) -> list[str]:
+    """Sites by verdict, `lung-sharp (SSIM against ESRGAN)` where it is not yes."""
+    found: dict[str, list[str]] = {word: [] for word in SPOKEN}
+    for site in held.sites:
+        judged = {title: held.weakest(row, others, site, name) for name, title, _ in measures}
+        there = {title.split(",")[0]: one for title, one in judged.items() if one}
+        if not there:
+            continue
+        word = min((one.word for one in there.values()), key=WEAKEST.index)
+        weak: dict[str, list[str]] = {}
+        for title, one in there.items():
+            if one.word == word:
+                weak.setdefault(named(one.rival), []).append(title)
+        against = (
+            f"{', '.join(titles)} against {rival}" if len(measures) > 1 else f"against {rival}"
+            for rival, titles in weak.items()
+        )  # fmt: skip
+        found[word].append(site if word == YES else f"{site} ({'; '.join(against)})")
+    return [", ".join(places) or NONE for places in found.values()]
+
+
+def _by_scale(held: Verdicts, own: Row, other: Row, scales: Sequence[str]) -> list[str]:
+    """Sites by verdict, `head (×3.5, ×4)` where it is not yes at each."""
+    found: dict[str, list[str]] = {word: [] for word in SPOKEN}
+    for site in held.sites:
+        there = {scale: one for scale in scales if (one := held.pair(own, other, scale, site))}
+        if not there:
+            continue
+        word = min((one.word for one in there.values()), key=WEAKEST.index)
+        weak = ", ".join(f"×{scale}" for scale, one in there.items() if one.word == word)
+        found[word].append(site if word == YES else f"{site} ({weak})")
+    return [", ".join(places) or NONE for places in found.values()]
+
+
+def leader_of(rows: Sequence[Row], system: str) -> Row | None:
+    """The row that stands for a system."""
+    return next((row for row in rows if row.system == system and not row.control), None)
+
+
+def _seeds(table2: Sequence[Row], measured: Measured) -> dict[str, tuple[Row, Row]]:
+    """System to the row that stands for it on equal terms and that of another seed, where both are measured."""
+    there = [row for row in table2 if row.group == EQUAL and row.trainings and measured.of(row)]
+    trained = {row.trainings[0].name: row for row in there if row.control and not row.averaged}
+    pairs = {
+        row.system: (row, trained.get(of_another_seed(row.trainings[0]).name))
+        for row in there
+        if not row.control and not row.family
+    }
+    return {system: (row, again) for system, (row, again) in pairs.items() if again}
+
+
+def _one_scale(row: Row) -> bool:
+    """Whether every sample its network saw was of ×2."""
+    return not row.family and [one.config.sampling.scales for one in row.trainings] == [[2.0]]
+
+
+def _samples(row: Row) -> list[int]:
+    return [one.samples for one in row.trainings]
