@@ -67,7 +67,7 @@ class Perceptual:
         """Mean squared difference of the joined maps; a scalar from two (N, 1, H, W), about 0…1.
 
         Each map is divided by the root mean square of the reference's own, image by image, so that a
-        depth counts by its number of maps, whatever their values, and 1 means "as wrong as a black picture of features" for any VGG.
+        depth counts by its number of maps, whatever their values, and 1 means about "as wrong as a black picture of features" for any VGG.
         """
         with torch.no_grad():
             truth = self._maps(hr)

@@ -1,0 +1,82 @@
+"""Where the error of networks lies: in the body or beside it, on even ground or at steep edges, at one site and scale.
+
+    python scripts/where.py configs/test.yaml --site head --scale 4 --every 5 A.safetensors B.safetensors
+
+Steepness is that of the truth, HU a pixel. Of each part its share of the pixels, every network's mean squared error, HU²,
+and its share of that network's error. For finding out why a network is behind; a look at test is written down as one.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections import defaultdict
+from pathlib import Path
+
+import numpy as np
+
+from mesr import runtime
+from mesr.evaluate import degraded, parse_scale
+from mesr.inference import Options, Upscaler
+from mesr.models import weights
+from mesr.reproduce.sources import at_sites
+from mesr.tables import markdown
+from mesr.testset import counted_air, log_look, specification, subjects
+from mesr.volume import FloatImage, Mask
+
+STEPS = (10.0, 50.0, 200.0)
+"""Bounds of steepness, HU a pixel."""
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("specification", type=Path)
+    parser.add_argument("models", nargs="+", help="names of weights, or files")
+    parser.add_argument("--site", required=True)
+    parser.add_argument("--scale", default="2")
+    parser.add_argument("--every", type=int, default=1, help="of the slices")
+    parser.add_argument("--device", default="auto")
+    arguments = parser.parse_args()
+    runtime.keep_memory()
+    spec = at_sites(specification(arguments.specification), [arguments.site])
+    if spec.split == "test":
+        log_look(Path(spec.looks), f"scripts/where.py --site {arguments.site} --scale {arguments.scale}")
+    loaded = [weights.load(name) for name in arguments.models]
+    pixels: dict[str, int] = defaultdict(int)
+    error: dict[tuple[str, str], float] = defaultdict(float)
+    for one in list(subjects(spec))[:: arguments.every]:
+        reference = counted_air(one.volume.slices[one.k], one.volume.unit, one.window)
+        pair = degraded(one.window.forward(reference), parse_scale(arguments.scale))
+        inner = (slice(pair.border, -pair.border),) * 2
+        truth = np.clip(pair.hr, 0, 1)[inner] * one.window.width
+        parts = _parts(truth, pair.body[inner])
+        for name, part in parts.items():
+            pixels[name] += int(part.sum())
+        for model, card in loaded:
+            upscaler = Upscaler(model, pair.grid, one.window, Options(device=arguments.device))
+            made = np.clip(one.window.forward(upscaler.compute(one.window.inverse(pair.lr))), 0, 1)
+            squared = np.square(made[inner] * one.window.width - truth)
+            for name, part in parts.items():
+                error[card.name, name] += float(squared[part].sum())
+    names = [card.name for _, card in loaded]
+    body = [
+        [
+            part, f"{count / pixels['all']:.1%}",
+            *(f"{error[name, part] / max(count, 1):.1f} ({error[name, part] / error[name, 'all']:.1%})" for name in names),
+        ]
+        for part, count in pixels.items()
+    ]  # fmt: skip
+    print(markdown(["part", "of the pixels", *names], body))
+
+
+def _parts(truth: FloatImage, body: Mask) -> dict[str, Mask]:
+    steepness = np.hypot(*np.gradient(truth))
+    found = {"all": np.ones_like(body), "body": body, "beside it": ~body}
+    for low, high in zip((0.0, *STEPS), (*STEPS, np.inf), strict=True):
+        found[f"{low:g} to {high:g} HU a pixel"] = (steepness >= low) & (steepness < high)
+    return found
+
+
+if __name__ == "__main__":
+    main()
