@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,8 @@ from typer.testing import CliRunner
 
 from mesr import testset
 from mesr.cli import app
-from mesr.gallery import illustrate, illustrate_scales
+from mesr.gallery import illustrate, illustrate_scales, middles, restored
+from mesr.models import weights
 
 
 @pytest.mark.slow
@@ -58,3 +60,10 @@ def test_a_site_is_drawn_at_every_scale(tmp_path: Path) -> None:
             widths[count] = image.width
     assert widths[3] == 2 * widths[1]
     assert illustrate_scales(["sinc"], spec, tmp_path, ["2"], sites=["elsewhere"], name="none") == []
+
+
+def test_a_method_is_called_what_the_caller_says(tmp_path: Path) -> None:
+    dicom_series(tmp_path / "scan", size=(2, 48, 48))
+    ((one, pair),) = middles(testset.of_paths([tmp_path / "scan"], "CT"), (Fraction(2), Fraction(2)))
+    models = [weights.load(name) for name in ("sinc", "bicubic")]
+    assert list(restored(models, pair, one.window, names={"sinc": "windowed"})) == ["windowed", "bicubic"]

@@ -107,6 +107,21 @@ def test_a_comparison_shows_every_method(tmp_path: Path) -> None:
     assert path.stat().st_size > 5000
 
 
+def test_a_picture_for_a_page_is_small(tmp_path: Path) -> None:
+    hr = slab().slices[0].values
+    finish = picture.Finish(".webp", 100)
+    for path, dots in (
+        (tmp_path / "figure.png", picture.Finish().dots),
+        (tmp_path / "figure.webp", finish.dots),
+    ):
+        picture.comparison(hr[::2, ::2], {"perfect": hr}, hr, path, dots=dots)
+    with Image.open(tmp_path / "figure.webp") as small, Image.open(tmp_path / "figure.png") as large:
+        assert small.format == "WEBP"
+        assert small.width == pytest.approx(large.width / 1.5, abs=1)
+    sizes = [path.stat().st_size for path in (tmp_path / "figure.webp", tmp_path / "figure.png")]
+    assert sizes[0] < 0.7 * sizes[1]
+
+
 def test_a_comparison_without_a_body_is_drawn(tmp_path: Path) -> None:
     air = np.full((40, 40), -1000, dtype=np.float32)
     picture.comparison(air[::2, ::2], {"same": air}, air, tmp_path / "figure.png")

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
+from types import MappingProxyType
 
 from . import picture
 from .degrade import recipe
@@ -23,11 +24,16 @@ def restored(
     pair: Pair,
     window: Window,
     options: Options = Options(),  # noqa: B008
+    names: Mapping[str, str] = MappingProxyType({}),
 ) -> dict[str, FloatImage]:
-    """Each method's answer to a pair's low-resolution image, (H', W') in the scan's unit, by name."""
+    """Each method's answer to a pair's low-resolution image, (H', W') in the scan's unit, by name.
+
+    Args:
+        names: what methods are called instead.
+    """
     values = window.inverse(pair.lr)
     return {
-        card.name: Upscaler(model, pair.grid, window, options).compute(values)
+        names.get(card.name, card.name): Upscaler(model, pair.grid, window, options).compute(values)
         for model, card in models
         if all(model.scales.covers(round(scale, 2)) for scale in pair.grid.scale[1:])
     }
@@ -41,6 +47,8 @@ def illustrate(
     scale: Number | Sequence[Number] = 2,
     degradation: str = "bicubic",
     options: Options = Options(),  # noqa: B008
+    names: Mapping[str, str] = MappingProxyType({}),
+    finish: picture.Finish = picture.Finish(),  # noqa: B008
 ) -> list[Path]:
     """Draw `out/SITE-xSCALE.png` for every site, from its middle slice, over earlier ones.
 
@@ -48,6 +56,8 @@ def illustrate(
         models: names as for `models.weights.load`.
         spec: whose scans are shown.
         scale: one, or one per axis.
+        names: what the pictures call methods, by their names.
+        finish: of the pictures.
 
     Raises:
         InputError: a scan cannot be read.
@@ -57,15 +67,16 @@ def illustrate(
     factor = parse_scale(scale)
     paths = []
     for one, pair in middles(spec, factor, degradation):
-        path = out / f"{safe_name(one.site)}-x{label(factor)}.png"
+        path = out / f"{safe_name(one.site)}-x{label(factor)}{finish.suffix}"
         picture.comparison(
             one.window.inverse(pair.lr),
-            restored(loaded, pair, one.window, options),
+            restored(loaded, pair, one.window, options, names),
             one.window.inverse(pair.hr),
             path,
             one.window,
             one.volume.unit,
             title=f"{one.site}, shrunk by {label(factor)} and restored. Research use only.",
+            dots=finish.dots,
             force=True,
         )
         paths.append(path)
@@ -81,11 +92,14 @@ def illustrate_scales(
     sites: Collection[str],
     name: str,
     options: Options = Options(),  # noqa: B008
+    names: Mapping[str, str] = MappingProxyType({}),
+    finish: picture.Finish = picture.Finish(dots=130),  # noqa: B008
 ) -> list[Path]:
     """Draw `out/SITE-NAME.png` for each of the sites, its middle slice at every scale, over earlier ones.
 
     Args:
         sites: all of them where empty.
+        names, finish: as for `illustrate`.
 
     Raises:
         InputError: a scan cannot be read.
@@ -100,10 +114,12 @@ def illustrate_scales(
         for scale in map(parse_scale, scales):
             pair = shrunk(one, scale)
             lr, hr = one.window.inverse(pair.lr), one.window.inverse(pair.hr)
-            shown[label(scale)] = picture.Restored(lr, restored(loaded, pair, one.window, options), hr)
-        path = out / f"{safe_name(one.site)}-{name}.png"
+            shown[label(scale)] = picture.Restored(lr, restored(loaded, pair, one.window, options, names), hr)
+        path = out / f"{safe_name(one.site)}-{name}{finish.suffix}"
         title = f"{one.site}, shrunk by each scale and restored. Research use only."
-        picture.over_scales(shown, path, one.window, one.volume.unit, title=title, force=True)
+        picture.over_scales(
+            shown, path, one.window, one.volume.unit, title=title, dots=finish.dots, force=True
+        )
         paths.append(path)
     return paths
 

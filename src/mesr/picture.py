@@ -60,6 +60,13 @@ class Region(NamedTuple):
         ]
 
 
+class Finish(NamedTuple):
+    """What a picture is written as: the file's kind by its suffix, and dots an inch."""
+
+    suffix: str = ".png"
+    dots: float = 150
+
+
 SOFT_TISSUE = Display(-160.0, 240.0, "soft tissue, -160 to 240 HU")
 LUNG = Display(-1350.0, 150.0, "lung, -1350 to 150 HU")
 
@@ -127,6 +134,7 @@ def comparison(
     aspect: float = 1.0,
     against: str = "",
     title: str = "",
+    dots: float = Finish().dots,
     force: bool = False,
 ) -> None:
     """A figure: input, every method and the truth, whole and enlarged, and each method's error with a colour bar.
@@ -135,13 +143,14 @@ def comparison(
         lr: (H, W) in the scan's unit.
         images: method to (H', W'), in the scan's unit.
         hr: (H', W'), the truth, or what `against` names.
-        path: of the figure; PNG, PDF or SVG by its suffix.
+        path: of the figure; PNG, WebP, PDF or SVG by its suffix.
         window: intensity map, for the PSNR.
         unit: "HU" or "".
         display: grey window; chosen by `display_for` where None.
         region: what is enlarged; the most detailed where None.
         aspect: dy/dx of the truth's pixels.
         against: what the methods are compared with where that is not the truth; no PSNR is told then.
+        dots: an inch.
         force: replace what is there.
 
     Raises:
@@ -161,9 +170,7 @@ def comparison(
     columns = len(images) + 2
     tall = aspect * (view.height * hr.shape[0]) / (view.width * hr.shape[1])
     closer = aspect * (region.height * hr.shape[0]) / (region.width * hr.shape[1])
-    figure = Figure(
-        (2.5 * columns, 2.5 * (2 * tall + closer) + (1.1 if title else 0.85)), dpi=150, facecolor="white"
-    )
+    figure = Figure((2.5 * columns, 2.5 * (2 * tall + closer) + (1.1 if title else 0.85)), facecolor="white")
     figure.set_layout_engine("constrained", h_pad=0.03, w_pad=0.03, hspace=0.01, wspace=0.01)
     panels = figure.subplots(3, columns, squeeze=False, height_ratios=[tall, closer, tall])
     reference = against or "reference"
@@ -201,8 +208,7 @@ def comparison(
     )  # fmt: skip
     if title:
         figure.suptitle(title, fontsize=11)
-    with atomic_path(path, force=force) as temporary:
-        figure.savefig(temporary)
+    _save(figure, path, dots, force)
 
 
 class Restored(NamedTuple):
@@ -215,14 +221,14 @@ class Restored(NamedTuple):
 
 def over_scales(
     shown: Mapping[str, Restored], path: Path, window: Window = HU_WINDOW, unit: str = "HU", *,
-    title: str = "", force: bool = False,
+    title: str = "", dots: float = 130, force: bool = False,
 ) -> None:  # fmt: skip
     """A figure: a column for each scale; the input and every method's answer enlarged, then every method's error.
 
     Args:
         shown: the same slice by scale, with the same methods.
-        path: of the figure; PNG, PDF or SVG by its suffix.
-        window, unit: as for `comparison`.
+        path: of the figure; PNG, WebP, PDF or SVG by its suffix.
+        window, unit, dots: as for `comparison`.
 
     Raises:
         OutputError: the figure cannot be written there.
@@ -240,7 +246,7 @@ def over_scales(
     closer = region.height * first.hr.shape[0] / (region.width * first.hr.shape[1])
     heights = [closer] * (len(methods) + 1) + [tall] * len(methods)
     columns = len(shown) + 1
-    figure = Figure((2.2 * columns, 2.4 * sum(heights) + 0.9), dpi=130, facecolor="white")
+    figure = Figure((2.2 * columns, 2.4 * sum(heights) + 0.9), facecolor="white")
     figure.set_layout_engine("constrained", h_pad=0.03, w_pad=0.03, hspace=0.01, wspace=0.01)
     panels = figure.subplots(len(heights), columns, squeeze=False, height_ratios=heights)
     for column, (scale, one) in enumerate(shown.items()):
@@ -281,8 +287,16 @@ def over_scales(
     )
     if title:
         figure.suptitle(title, fontsize=11)
+    _save(figure, path, dots, force)
+
+
+def _save(figure: Figure, path: Path, dots: float, force: bool) -> None:
+    """As WebP close to lossless."""
     with atomic_path(path, force=force) as temporary:
-        figure.savefig(temporary)
+        if path.suffix == ".webp":
+            figure.savefig(temporary, dpi=dots, pil_kwargs={"quality": 90})
+        else:
+            figure.savefig(temporary, dpi=dots)
 
 
 def _grey(axes: Axes, image: FloatImage, shape: tuple[int, ...], display: Display, aspect: float) -> None:

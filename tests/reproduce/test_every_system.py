@@ -45,7 +45,7 @@ def test_every_system_trains_is_measured_and_comes_back(
             )
     publish(["table2", "figures"], runner, tmp_path / "results.md", drawing=True)
     text = (tmp_path / "results.md").read_text(encoding="utf-8")
-    for part in ("MESR as printed (compound)", "](results/pelvis-invented.png)", "what holds"):
+    for part in ("MESR as printed (compound)", "](results/pelvis-invented.webp)", "what holds"):
         assert part in text
 
 

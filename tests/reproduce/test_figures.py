@@ -7,6 +7,7 @@ from pathlib import Path
 from small_source import BRIEF, small_source
 
 from mesr.reproduce import figures
+from mesr.reproduce.charts import Point
 from mesr.reproduce.findings import Finding
 from mesr.reproduce.perception import DETAIL, PSNR
 from mesr.reproduce.plan import EQUAL, EXPERIMENTS, plan
@@ -55,9 +56,10 @@ def test_a_network_stands_beside_what_a_critic_made_of_it(tmp_path: Path) -> Non
         for measure, value in ((PSNR, psnr + off), (DETAIL, detail + off))
     ]
     found = figures.places(rows, seen)
-    assert found[titles["rrdb"]] == (False, -4.0, 39.0, None)
-    assert found[titles["mesr"]] == (True, -5.0, 41.0, None)
-    assert found[titles["mesr-compound"]] == (True, -1.0, 40.0, found[titles["mesr"]])
+    assert found[titles["rrdb"]] == Point(titles["rrdb"], -4.0, 39.0)
+    assert found[titles["mesr"]] == Point(titles["mesr"], -5.0, 41.0, own=True)
+    compound = Point(titles["mesr-compound"], -1.0, 40.0, own=True, before=found[titles["mesr"]])
+    assert found[titles["mesr-compound"]] == compound
 
 
 def test_a_course_is_drawn_from_where_a_network_knows_something(tmp_path: Path) -> None:

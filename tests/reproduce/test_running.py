@@ -227,8 +227,8 @@ def test_the_plots_are_drawn_beside_the_page_and_found_again(
     assert "](results/psnr-detail.png)" in text
     assert "## Distortion and perception" in text
     assert "](results/psnr-seconds.png)" in text
-    assert (tmp_path / "results" / "pelvis-x2.png").is_file()
-    assert (tmp_path / "results" / "pelvis-scales.png").is_file()
+    assert (tmp_path / "results" / "pelvis-x2.webp").is_file()
+    assert (tmp_path / "results" / "pelvis-scales.webp").is_file()
 
 
 def test_results_without_networks_make_the_page_and_keep_what_needed_them(
@@ -247,8 +247,8 @@ def test_results_without_networks_make_the_page_and_keep_what_needed_them(
     publish(["table2", "figures"], runner, page, drawing=True)
     text = page.read_text(encoding="utf-8")
     assert "| MESR (L1)" in text
-    for picture in ("psnr-samples", "psnr-detail", "psnr-seconds", "pelvis-scales"):
-        assert f"](results/{picture}.png)" in text
+    for picture in ("psnr-samples.png", "psnr-detail.png", "psnr-seconds.png", "pelvis-scales.webp"):
+        assert f"](results/{picture})" in text
     for name in ("perception.csv", "seconds.csv"):
         assert {one.method for one in findings.read(out / name)} == {
             one.method for one in findings.read(alone / name)

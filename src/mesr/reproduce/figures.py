@@ -9,11 +9,13 @@ import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from statistics import fmean
-from typing import TYPE_CHECKING, NamedTuple
 
 from ..files import atomic_path
 from ..gallery import illustrate, illustrate_scales
+from ..picture import Finish
+from . import charts
 from .ablations import LOSS
+from .charts import Point
 from .findings import Finding
 from .measured import Measured
 from .perception import DETAIL, PSNR, invented
@@ -23,10 +25,6 @@ from .running import Runner
 from .systems import SYSTEMS, UNTRAINED
 from .timing import SECONDS
 from .trainings import COMPOUND
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
 
 Captioned = tuple[str, Path]
 
@@ -42,6 +40,9 @@ PERCEIVED = (
 
 PICTURED = ("2", "4")
 LIST = "figures.json"
+
+KEPT = Finish(".webp", 100)
+"""Pictures of the page, which are many, take an eighth of what they would as PNG at the usual size."""
 
 
 def draw(
@@ -69,7 +70,8 @@ def draw(
     made = plots(table2, measured, runner, folder, site, timed)
     if seen:
         path = folder / "psnr-detail.png"
-        _tradeoff(places(table2, seen), path)
+        stand = list(places(table2, seen).values())
+        charts.points(stand, path, f"{DETAIL}, against the reference", PSNR, at=0.0)
         made.append(
             (f"Distortion against perception, ×2, mean over sites{runner.setting.budget.mark}.", path)
         )
@@ -114,20 +116,31 @@ def plots(
         return []
     mark = f"{site or 'all sites'}, ×2, on equal terms{runner.setting.budget.mark}"
     made = []
-    points = [(row.title, cost.parameters / 1e6, row) for row in networks if (cost := row.cost) is not None]
     path = folder / "psnr-parameters.png"
-    _scatter(points, measured, site, "parameters, millions", mark, path)
+    millions = {row.title: row.cost.parameters / 1e6 for row in networks if row.cost is not None}
+    _against(millions, networks, measured, site, "parameters, millions", mark, path)
     made.append((f"PSNR against parameters: {mark}.", path))
-    seconds = {one.method: one.value for one in timed}
-    quick = [(row.title, seconds[row.title], row) for row in own if row.title in seconds]
-    if quick:
+    seconds = {one.method: one.value for one in timed if one.method in {row.title for row in own}}
+    if seconds:
         path = folder / "psnr-seconds.png"
-        _scatter(quick, measured, site, f"{SECONDS}, medians in turns", mark, path)
+        _against(seconds, own, measured, site, f"{SECONDS}, medians in turns", mark, path)
         made.append((f"PSNR against time: {mark}.", path))
     path = folder / "psnr-samples.png"
-    _curves(curves(networks, runner), path)
+    charts.curves(curves(networks, runner), [row.title for row in networks if _own(row.system)], path)
     made.append((f"PSNR in validation against samples seen{runner.setting.budget.mark}.", path))
     return made
+
+
+def _against(
+    costs: Mapping[str, float], rows: Sequence[Row], measured: Measured, site: str, across: str, title: str, path: Path
+) -> None:  # fmt: skip
+    """PSNR at ×2 over what it costs, by title."""
+    found = [
+        Point(row.title, costs[row.title], mean.mean, _own(row.system), bool(row.trainings))
+        for row in rows
+        if row.title in costs and (mean := measured.mean(row, "2", site=site)) is not None
+    ]
+    charts.points(found, path, across, "PSNR, dB", title=title, logarithmic=True)
 
 
 def scales(rows: Sequence[Row], runner: Runner, folder: Path) -> list[Captioned]:
@@ -149,7 +162,7 @@ def scales(rows: Sequence[Row], runner: Runner, folder: Path) -> list[Captioned]
             continue
         drawn = illustrate_scales(
             ["bicubic", runner.path(row.trainings[0])], runner.spec, folder, runner.setting.budget.scales,
-            sites=sites, name=name, options=runner.options,
+            sites=sites, name=name, options=runner.options, names=_names([row]), finish=KEPT,
         )  # fmt: skip
         made += [
             (f"{told.format(site=path.stem.removesuffix(f'-{name}'))}{runner.setting.budget.mark}.", path)
@@ -170,12 +183,17 @@ def pictures(rows: Sequence[Row], runner: Runner, folder: Path) -> list[Captione
         able = [row for row in shown if scale in row.scales]
         models = [runner.path(row.trainings[0]) if row.trainings else Path(row.system) for row in able]
         if models:
-            paths = illustrate(models, runner.spec, folder, scale=scale, options=options)
-            made += [
-                (f"{path.stem}: shrunk, restored, and the errors{runner.setting.budget.mark}.", path)
-                for path in paths
-            ]
+            paths = illustrate(
+                models, runner.spec, folder, scale=scale, options=options, names=_names(able), finish=KEPT
+            )
+            told = f", ×{scale}: shrunk, restored, and the errors{runner.setting.budget.mark}."
+            made += [(path.stem.removesuffix(f"-x{scale}") + told, path) for path in paths]
     return made
+
+
+def _names(rows: Sequence[Row]) -> dict[str, str]:
+    """What a picture calls networks, by their runs' names."""
+    return {row.trainings[0].name: SYSTEMS[row.system].title for row in rows if row.trainings}
 
 
 def changes(rows: Sequence[Row], runner: Runner, folder: Path) -> list[Captioned]:
@@ -188,7 +206,9 @@ def changes(rows: Sequence[Row], runner: Runner, folder: Path) -> list[Captioned
     ):
         if pair is not None:
             before, after = ((row.title, runner.path(row.trainings[0])) for row in pair)
-            drawn = invented(runner.spec, before, after, folder, runner.options, told=told, name=name)
+            drawn = invented(
+                runner.spec, before, after, folder, runner.options, told=told, name=name, finish=KEPT
+            )
             against = f"against {before[0]}{runner.setting.budget.mark}"
             made += [(f"{site}, ×2: {told}, {against}.", path) for site, path in drawn]
     return made
@@ -213,30 +233,15 @@ def _critic(done: Sequence[Row]) -> tuple[Row, Row] | None:
     return None if before is None or after is None else (before, after)
 
 
-class Place(NamedTuple):
-    """Where a method stands between distortion and perception.
-
-    Attributes:
-        own: whether it is MESR or of its kind.
-        detail, psnr: dB, means over sites.
-        before: what its network was before a critic taught it; None where there is no such place.
-    """
-
-    own: bool
-    detail: float
-    psnr: float
-    before: Place | None = None
-
-
-def places(rows: Sequence[Row], seen: Sequence[Finding]) -> dict[str, Place]:
-    """Every method's by its title.
+def places(rows: Sequence[Row], seen: Sequence[Finding]) -> dict[str, Point]:
+    """Where every method stands between fine detail and PSNR, dB, means over sites; by its title.
 
     Args:
         rows: Table 2's.
     """
     systems = {row.title: row.system for row in rows if row.group == EQUAL and not row.control}
     titles = {systems[one.method]: one.method for one in seen}
-    found: dict[str, Place] = {}
+    found: dict[str, Point] = {}
     # A network's origin comes before it in `SYSTEMS`, and so its place before its own.
     for system in sorted(titles, key=[*UNTRAINED, *SYSTEMS].index):
         told = (one for one in seen if one.method == titles[system])
@@ -244,65 +249,15 @@ def places(rows: Sequence[Row], seen: Sequence[Finding]) -> dict[str, Place]:
         for one in told:
             values[one.measure].append(one.value)
         origin = SYSTEMS[system].origin if system in SYSTEMS else ""
-        found[titles[system]] = Place(
-            system.startswith("mesr"), fmean(values[DETAIL]), fmean(values[PSNR]), found.get(titles.get(origin, ""))
+        found[titles[system]] = Point(
+            titles[system], fmean(values[DETAIL]), fmean(values[PSNR]), _own(system), system in SYSTEMS,
+            found.get(titles.get(origin, "")),
         )  # fmt: skip
     return found
 
 
-def _tradeoff(found: Mapping[str, Place], path: Path) -> None:
-    """PSNR over fine detail, and arrows from a network to what a critic made of it."""
-    figure, axes = _figure()
-    for title, one in found.items():
-        axes.plot(one.detail, one.psnr, "o", color="#d1495b" if one.own else "#33658a")
-        label = axes.annotate(
-            title, (one.detail, one.psnr), xytext=(4, 4), textcoords="offset points", fontsize=7
-        )
-        label.set_in_layout(False)
-        if one.before is not None:
-            start = one.before.detail, one.before.psnr
-            axes.annotate(
-                "", (one.detail, one.psnr), start, arrowprops={"arrowstyle": "->", "color": "#999999"}
-            )
-    axes.axvline(0, color="#999999", linewidth=0.8)
-    axes.margins(0.15)
-    axes.set_xlabel(f"{DETAIL}, against the reference")
-    axes.set_ylabel(PSNR)
-    axes.grid(alpha=0.3)
-    _save(figure, path)
-
-
-def _figure(width: float = 7.0) -> tuple[Figure, Axes]:
-    from matplotlib.figure import Figure
-
-    figure = Figure((width, 4.5), dpi=150, facecolor="white", layout="constrained")
-    return figure, figure.subplots()
-
-
-def _scatter(
-    points: Sequence[tuple[str, float, Row]],
-    measured: Measured,
-    site: str,
-    across: str,
-    title: str,
-    path: Path,
-) -> None:
-    figure, axes = _figure()
-    for name, x, row in points:
-        mean = measured.mean(row, "2", site=site)
-        if mean is None:
-            continue
-        own = row.system.startswith("mesr")
-        axes.plot(x, mean.mean, "o", color="#d1495b" if own else "#33658a")
-        label = axes.annotate(name, (x, mean.mean), xytext=(4, 4), textcoords="offset points", fontsize=7)
-        label.set_in_layout(False)  # Else a long one would squeeze the axes.
-    axes.set_xscale("log")
-    axes.margins(x=0.15)
-    axes.set_xlabel(across)
-    axes.set_ylabel("PSNR, dB")
-    axes.set_title(title, fontsize=9)
-    axes.grid(alpha=0.3)
-    _save(figure, path)
+def _own(system: str) -> bool:
+    return system.startswith("mesr")
 
 
 def curves(rows: Sequence[Row], runner: Runner) -> dict[str, list[tuple[int, float]]]:
@@ -317,19 +272,3 @@ def curves(rows: Sequence[Row], runner: Runner) -> dict[str, list[tuple[int, flo
             points = [(before + step * batch, psnr) for step, psnr in trained.course]
             found[row.title] = [(samples, psnr) for samples, psnr in points if samples]
     return found
-
-
-def _curves(found: Mapping[str, Sequence[tuple[int, float]]], path: Path) -> None:
-    figure, axes = _figure()
-    for title, points in found.items():
-        axes.plot(*zip(*points, strict=True), marker=".", label=title)
-    axes.set_xlabel("samples seen, all scales")
-    axes.set_ylabel("PSNR on slices to validate on, dB")
-    axes.legend(fontsize=6, ncols=2)
-    axes.grid(alpha=0.3)
-    _save(figure, path)
-
-
-def _save(figure: Figure, path: Path) -> None:
-    with atomic_path(path, force=True) as temporary:
-        figure.savefig(temporary)

@@ -90,6 +90,7 @@ def invented(
     *,
     told: str = "what the adversarial and perceptual terms changed",
     name: str = "invented",
+    finish: picture.Finish = picture.Finish(),  # noqa: B008
 ) -> Iterator[tuple[str, Path]]:
     """Draw, for the middle slice of every site, what a loss changed; yields site and picture.
 
@@ -97,6 +98,7 @@ def invented(
         plain, perceptual: the network without and with it.
         told: what is seen, in words.
         name: ends the pictures' names.
+        finish: of the pictures.
 
     Raises:
         InputError: a scan cannot be read.
@@ -106,10 +108,10 @@ def invented(
         before, after = (
             next(iter(restored([model], pair, one.window, options).values())) for model in models
         )
-        path = folder / f"{safe_name(one.site)}-{name}.png"
+        path = folder / f"{safe_name(one.site)}-{name}{finish.suffix}"
         picture.comparison(
             one.window.inverse(pair.lr), {perceptual[0]: after}, before, path, one.window, one.volume.unit,
-            against=plain[0],
+            against=plain[0], dots=finish.dots,
             title=f"{one.site}, ×{SCALE}: {told}. Research use only.",
             force=True,
         )  # fmt: skip
