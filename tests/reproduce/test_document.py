@@ -72,6 +72,16 @@ def test_our_figures_stand_beside_the_papers(setting: Setting, tmp_path: Path) -
     assert "CC BY 4.0" in text
 
 
+def test_scans_are_credited(setting: Setting, tmp_path: Path) -> None:
+    one = replace(setting.source.test.scans[0], name="scan", licence="CC BY 3.0", source="an archive")
+    credited = replace(setting.source, test=replace(setting.source.test, scans=[one]))
+    text = _page(setting._replace(source=credited), tmp_path / "out", {"table2/on-equal-terms/bicubic": 0.0})
+    (line,) = [line for line in text.splitlines() if "an archive" in line]
+    assert [cell.strip() for cell in line.split("|")[1:-1]] == [
+        "pelvis", "CT", "2 slices of one patient", "scan", "an archive, CC BY 3.0",
+    ]  # fmt: skip
+
+
 def test_what_is_not_measured_has_no_figure(setting: Setting, tmp_path: Path) -> None:
     text = _page(setting, tmp_path / "out", {})
     assert "Nothing is measured yet." in text

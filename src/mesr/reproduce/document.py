@@ -119,7 +119,7 @@ def document(
         BESIDE,
         *_short(setting, measured, of.get("table2", []), headline),
         "## Protocol", _protocol(setting, measured, rows),
-        "## Scans", _scans(measured, rows), *(f"* {one}" for one in missing_of(setting)),
+        "## Scans", _scans(setting, measured, rows), *(f"* {one}" for one in missing_of(setting)),
     ]  # fmt: skip
     if "table1" in of:
         parts += ["## Table 1: six scales", comparison.table1(of["table1"], measured)]
@@ -228,15 +228,19 @@ def _protocol(setting: Setting, measured: Measured, rows: Sequence[Row]) -> str:
     return markdown(["", "what"], lines)
 
 
-def _scans(measured: Measured, rows: Sequence[Row]) -> str:
+def _scans(setting: Setting, measured: Measured, rows: Sequence[Row]) -> str:
+    """What was measured, and shown in the figures, with its credits."""
     results = [one for row in rows for one in measured.of(row)]
     if not results:
         return "Nothing is measured yet."
+    known = {scan.label: scan for scan in (*setting.source.test.scans, *setting.source.val.scans)}
     body = []
     for site in dict.fromkeys(one.site for one in results):
         own = [one for one in results if one.site == site]
-        body.append([site, own[0].modality, population(own), ", ".join(sorted({one.scan for one in own}))])
-    return markdown(["site", "modality", "measured on", "scans"], body)
+        names = sorted({one.scan for one in own})
+        credits = {f"{known[name].source}, {known[name].licence}" for name in names if name in known}
+        body.append([site, own[0].modality, population(own), ", ".join(names), "; ".join(sorted(credits))])
+    return markdown(["site", "modality", "measured on", "scans", "source, licence"], body)
 
 
 def _beside(page: Path, path: Path) -> str:
