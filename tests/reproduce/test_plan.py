@@ -217,7 +217,8 @@ def test_what_is_ablated_differs_in_that_alone(setting: Setting) -> None:
     for row in varied:
         (one,) = row.trainings
         changed = one.config.model.args.items() - base.model.args.items()
-        assert len(changed) == 1
+        # Without a skip a first convolution that sees differences alone is at a loss, so both are changed together as well.
+        assert len(changed) == (2 if one.name.endswith("no-skip-plain") else 1)
         assert replace(one.config, name=base.name, model=base.model) == base
 
 

@@ -38,7 +38,8 @@ AGAIN = "the base, another seed"
 NETWORKS: dict[str, tuple[str, dict[str, Any]]] = {
     "below": ("centred, offsets from the pixel below", {"coordinates": "below"}),
     "corner": ("corner-aligned, Eq. (5)", {"coordinates": "corner"}),
-    "no-skip": ("no bicubic skip", {"skip": "none"}),
+    "no-skip": ("no bicubic skip, so that differences alone tell of values", {"skip": "none"}),
+    "no-skip-plain": ("no bicubic skip, plain first convolution", {"skip": "none", "stem": "plain"}),
     "differences": ("differences that do not know where they were met", {"stem": "difference"}),
     "plain-stem": ("plain first convolution", {"stem": "plain"}),
     "two-orientations": ("mean of two orientations", {"orientations": 2}),
