@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import math
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -32,8 +34,10 @@ def _done(fate: Fate, method: str, commit: str = "0123456789ab") -> None:
     fate.status, fate.weights_id, fate.commit, fate.precision = "done", f"id of {method}", commit, "float32"
 
 
-def _page(setting: Setting, out: Path, gains: dict[str, float]) -> str:
-    """The page where every named row of Table 2 is so many dB better than 40 on two slices."""
+def _page(
+    setting: Setting, out: Path, gains: dict[str, float], scales: Sequence[str] = ("2",), body: float = 0.0
+) -> str:
+    """The page where every named row of Table 2 is so many dB better than 40 on two slices, `body` times that inside it."""
     rows = [row for row in plan(["table2"], setting) if row.group == EQUAL]
     state = State(out, "smoke", "scans")
     file = ResultsFile(out / "results.csv")
@@ -42,10 +46,10 @@ def _page(setting: Setting, out: Path, gains: dict[str, float]) -> str:
         if row.id not in gains:
             continue
         _done(fate, row.method)
-        for number in (1, 2):
-            file.add(
-                result(model=row.method, slice=number, data_sha256=str(number), psnr=40.0 + gains[row.id])
-            )
+        for scale, number in itertools.product(scales, (1, 2)):
+            gain = gains[row.id]
+            place = {"scale": scale, "slice": number, "data_sha256": str(number)}
+            file.add(result(model=row.method, psnr=40.0 + gain, psnr_body=37.0 + body * gain, **place))
     text = document(out / "results.md", setting, rows, Measured(out, state))
     (out / "results.md").write_text(text, encoding="utf-8")
     return text
@@ -164,9 +168,12 @@ def test_what_holds_of_mesr_is_computed(setting: Setting, tmp_path: Path) -> Non
     gains = {f"{start}smoke-mesr": 1.5, f"{start}smoke-meta-rdn": 2.0, f"{start}smoke-miassr": 1.0}
     text = _page(setting, tmp_path / "out", gains)
     place = "pelvis (2 slices of one patient)"
-    (first,) = _judged(text, "MESR (L1) (smoke) before every other network measured, 2 of them, ×2")
+    (first,) = _judged(
+        text, "MESR (L1) (smoke) before every network of another system measured, 2 of them, ×2"
+    )
     assert first[:2] == [place, "**no**, -0.50 [-0.50, -0.50] against MetaRDN-A (smoke)"]
-    assert first[4] == "**no**, +0.00 [+0.00, +0.00] against MetaRDN-A (smoke)"
+    beside = "; and MIASSR, first stage (L1) (smoke)"
+    assert first[4] == f"**no**, +0.00 [+0.00, +0.00] against MetaRDN-A (smoke){beside}"
     scales = {
         (cells[1], cells[2]): cells[3:]
         for line in text.splitlines()
@@ -208,6 +215,7 @@ def test_a_margin_is_held_against_the_papers(setting: Setting, tmp_path: Path) -
         )
         (line,) = (one for one in text.splitlines() if "by the paper's 0.75 dB" in one)
         assert line.split(", ×2: ")[1].split(",")[0] == word
+        assert line.endswith("; inside the body +0.00 [+0.00, +0.00] dB.")
 
 
 @pytest.mark.parametrize(
@@ -235,7 +243,7 @@ def test_what_another_seed_changes_as_much_is_undecided() -> None:
     )
 
 
-def test_a_lead_is_weighed_by_another_seed_of_either_network(setting: Setting, tmp_path: Path) -> None:
+def test_a_lead_is_weighed_by_another_seed_of_any_network(setting: Setting, tmp_path: Path) -> None:
     start = "table2/on-equal-terms/smoke-"
     gains = {
         f"{start}mesr": 1.5,
@@ -244,16 +252,21 @@ def test_a_lead_is_weighed_by_another_seed_of_either_network(setting: Setting, t
         f"{start}meta-rdn-seed": 1.75,
     }
 
-    def told() -> str:
-        text = _page(setting, tmp_path / str(len(gains)), gains)
-        return _judged(text, "MESR (L1) (smoke) before every other network measured, 2 of them, ×2")[0][1]
+    def told(name: str) -> str:
+        text = _page(setting, tmp_path / name, gains)
+        return _judged(
+            text, "MESR (L1) (smoke) before every network of another system measured, 2 of them, ×2"
+        )[0][1]
 
-    assert told() == "undecided, +0.50 [+0.50, +0.50] against MetaRDN-A (smoke)"
-    text = (tmp_path / "4" / "results.md").read_text(encoding="utf-8")
-    assert "of these alone: MetaRDN-A (smoke);" in text
+    assert told("its own") == "undecided, +0.50 [+0.50, +0.50] against MetaRDN-A (smoke)"
+    text = (tmp_path / "its own" / "results.md").read_text(encoding="utf-8")
+    assert "guess of chance: MetaRDN-A (smoke);" in text
     del gains[f"{start}meta-rdn-seed"]
-    assert told() == "yes, +0.50 [+0.50, +0.50] against MetaRDN-A (smoke)"
-    assert "No other seed is measured yet" in (tmp_path / "3" / "results.md").read_text(encoding="utf-8")
+    assert told("none") == "yes, +0.50 [+0.50, +0.50] against MetaRDN-A (smoke)"
+    text = (tmp_path / "none" / "results.md").read_text(encoding="utf-8")
+    assert "No other seed is measured yet" in text
+    gains[f"{start}miassr-seed"] = 1.25
+    assert told("another's") == "undecided, +0.50 [+0.50, +0.50] against MetaRDN-A (smoke)"
 
 
 def test_what_is_trained_for_longer_has_the_chance_of_the_shorter_training(
@@ -272,7 +285,7 @@ def test_what_is_trained_for_longer_has_the_chance_of_the_shorter_training(
     longer = [row for row in rows if row.group == LONGER]
     held = Verdicts(longer, rows, Measured(tmp_path, state), ["pelvis"])
     assert "undecided, +0.50 [+0.50, +0.50] against MetaRDN-A" in held.text("pelvis")
-    assert "chance of its shorter training" in held.text("pelvis")
+    assert "chance of the shorter trainings" in held.text("pelvis")
 
 
 def test_the_page_says_in_short_what_holds(setting: Setting, tmp_path: Path) -> None:
@@ -284,18 +297,20 @@ def test_the_page_says_in_short_what_holds(setting: Setting, tmp_path: Path) -> 
     start = start.removesuffix("smoke-")
     rows = {row.system: row for row in plan(["table2"], shown) if row.group == EQUAL and not row.control}
     gains = {rows[system].id: gain for system, gain in (("mesr", 1.5), ("meta-rdn", 1.0), ("miassr", 1.75))}
-    text = _page(shown, tmp_path / "shown", gains)
+    text = _page(shown, tmp_path / "shown", gains, shown.budget.scales, body=-1.0)
     told = text.partition("## In short")[2].partition("## ")[0]
     cells = [
         [cell.strip() for cell in line.split("|")[1:-1]] for line in told.splitlines() if "pelvis" in line
     ]
     of = {tuple(one[:2]): one[2:] for one in cells}
-    weak = "pelvis (PSNR against MIASSR, first stage (L1); SSIM, NRMSE against MetaRDN-A)"
-    first = of["MESR (L1) before every other network, of 2", "PSNR, SSIM, NRMSE at ×2"]
+    weak = "pelvis (PSNR against MIASSR, first stage (L1); SSIM, NRMSE against MetaRDN-A, MIASSR, first stage (L1))"
+    first = of["MESR (L1) before every network of another system, of 2", "PSNR, SSIM, NRMSE at ×2"]
     assert first == ["–", "–", weak]
     assert of["MESR (L1) before MetaRDN-A", "PSNR at every scale"] == ["pelvis", "–", "–"]
     before_miassr = of["MESR (L1) before MIASSR, first stage (L1)", "PSNR at every scale"]
-    assert before_miassr == ["–", "–", "pelvis (×2)"]
+    assert before_miassr == ["–", "–", "pelvis (×2, ×2.5)"]
+    inside = of["MESR (L1) before MetaRDN-A", "PSNR inside the body at every scale"]
+    assert inside == ["–", "–", "pelvis (×2, ×2.5)"]
     assert "ahead of MetaRDN-A by the paper's 0.75 dB" in told
 
 
@@ -308,7 +323,9 @@ def test_the_rival_named_is_the_one_that_decides(setting: Setting, tmp_path: Pat
         for number, psnr in ((1, first), (2, second)):
             file.add(result(model=f"smoke-{method}", slice=number, data_sha256=str(number), psnr=psnr))
     text = document(tmp_path / "results.md", setting, list(rows.values()), Measured(tmp_path, state))
-    (site,) = _judged(text, "MESR (L1) (smoke) before every other network measured, 2 of them, ×2")
+    (site,) = _judged(
+        text, "MESR (L1) (smoke) before every network of another system measured, 2 of them, ×2"
+    )
     assert site[1] == "undecided, +1.50 [-1.00, +4.00] against MIASSR, first stage (L1) (smoke)"
 
 

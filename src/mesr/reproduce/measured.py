@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from ..degrade import recipe, text_of
+from ..files import counted
 from ..results import Row as Result
 from ..results import read_results
 from ..tables import Difference, Mean, paired, summary
@@ -102,14 +103,21 @@ def spread(mean: Mean | None, digits: int) -> str:
 FINEST = 2
 """Digits that an interval may have more than a measure."""
 
+UNITS = {"study": ("study", "studies"), "CatPhan": ("phantom", "phantoms")}
+"""What a specification's patients are instead, by how their names begin."""
+
 
 def interval(difference: Difference | None, digits: int = 2) -> str:
-    """`+0.75 [+0.61, +0.90]`; with more digits where a difference would be printed as none."""
+    """`+0.75 [+0.61, +0.90]`; with more digits where a difference would be printed as none, or its ends as one."""
     if difference is None:
         return NONE
     ends = [abs(one) for one in difference[:3] if one and not math.isnan(one)]
     finest = digits + FINEST
-    while digits < finest and any(one < 0.5 * 10**-digits for one in ends):
+    alike = difference.low < difference.high
+    while digits < finest and (
+        any(one < 0.5 * 10**-digits for one in ends)
+        or (alike and f"{difference.low:.{digits}f}" == f"{difference.high:.{digits}f}")
+    ):
         digits += 1
     text = f"{difference.mean:+.{digits}f}"
     if math.isnan(difference.low):
@@ -118,12 +126,14 @@ def interval(difference: Difference | None, digits: int = 2) -> str:
 
 
 def population(results: Sequence[Result]) -> str:
-    """`12 slices of 6 patients`."""
+    """`12 slices of 6 patients`, or of studies or phantoms (`UNITS`) where all of them are such."""
     slices = len({(one.scan, one.slice, one.data_sha256) for one in results})
-    patients = len({one.patient for one in results})
-    return (
-        f"{slices} slice{'s' * (slices != 1)} of {'one patient' if patients == 1 else f'{patients} patients'}"
-    )
+    patients = {one.patient for one in results}
+    units = {
+        next((unit for start, unit in UNITS.items() if name.startswith(start)), None) for name in patients
+    }
+    one, many = (units.pop() if len(units) == 1 else None) or ("patient", "patients")
+    return f"{counted(slices, 'slice', 'slices')} of {f'one {one}' if len(patients) == 1 else f'{len(patients)} {many}'}"
 
 
 def millions(count: float) -> str:

@@ -15,22 +15,24 @@ from .systems import SYSTEMS
 from .trainings import of_another_seed
 
 HOLDS = (
-    "Yes or no where the whole interval says so, and the difference is no less than what another seed of either network"
-    " moves that very mean by. {seeds} Sites with one patient say nothing about other patients."
+    "Yes or no where the whole interval says so, and the difference is no less than the most that another seed of a network"
+    " moved that very mean by. {seeds} Sites with one patient say nothing about other patients."
 )
 SEEDS = (
-    "One other seed of a network was measured, a rough guess of chance, and of these alone: {networks}; everywhere at ×2 and"
-    " on the headline site at every scale. For other networks and elsewhere the interval decides.{lasting}"
+    "One other seed was measured of each of these alone, a rough guess of chance: {networks}; everywhere at ×2, which stands"
+    " for the scales where no other seed was measured.{lasting}"
 )
 NO_SEEDS = "No other seed is measured yet: the interval decides."
-LASTING = " What was trained for longer is given the chance of its shorter training."
+LASTING = " What was trained for longer is given the chance of the shorter trainings."
 
 IN_BODY = ("psnr_body", "body PSNR, dB", 2)
 JUDGED = (*MEASURES, IN_BODY)
 """What the verdicts are about: the paper's three, and what air cannot flatter."""
 
-PAIRS = (("mesr", "meta-rdn"), ("mesr", "miassr"), ("mesr", "mesr-lite"), ("mesr-lite", "miassr"))
-"""Of the networks with a head for every scale: which was to be before which."""
+PAIRS = (
+    ("mesr", "meta-rdn"), ("mesr", "miassr"), ("mesr", "mesr-lite"), ("mesr-lite", "miassr"), ("mesr", "edsr-16x64"),
+)  # fmt: skip
+"""Of the systems that answer every scale, by one network or by one for each whole scale: which was to be before which."""
 
 YES, NO, UNDECIDED = "yes", "**no**", "undecided"
 WEAKEST = (NO, UNDECIDED, YES)
@@ -59,11 +61,16 @@ def verdict(difference: Difference, lower: bool = False, beyond: float = 0.0, ch
 
 
 class Judged(NamedTuple):
-    """A verdict, the difference it is about, and whom it is against."""
+    """A verdict, the difference it is about, and whom it is against.
+
+    Attributes:
+        others: who else has the same verdict, where it is no.
+    """
 
     word: str
     ahead: Difference
     rival: Row
+    others: tuple[Row, ...] = ()
 
 
 class Verdicts:
@@ -100,7 +107,9 @@ class Verdicts:
         found = []
         mesr = leader_of(self.networks, "mesr")
         if mesr is not None:
-            found.append((mesr, [row for row in self.networks if row is not mesr], "other network"))
+            found.append(
+                (mesr, [row for row in self.networks if row is not mesr], "network of another system")
+            )
         for alone in (row for row in self.rows if row.control and row.system == "mesr" and _one_scale(row)):
             rivals = [row for row in self.networks if _one_scale(row) and _samples(row) == _samples(alone)]
             found.append((alone, rivals, "network of one scale and as many samples"))
@@ -114,26 +123,25 @@ class Verdicts:
             return ""
         printed = paper()["table2"]
         aim = printed["Ours"]["psnr"] - printed["MetaRDN"]["psnr"]
-        word = verdict(found, beyond=aim, chance=self._by_chance((ours, theirs), "2", "psnr", site))
+        word = verdict(found, beyond=aim, chance=self._by_chance("2", "psnr", site))
+        inside = self.measured.difference(ours, theirs, "2", IN_BODY[0], site)
         return (
             f"{ours.title} ahead of {theirs.title} by the paper's {aim:.2f} dB, {self.measured.place(site, [ours])}, ×2:"
-            f" {word}, {interval(found)} dB"
+            f" {word}, {interval(found)} dB; inside the body {interval(inside)} dB"
         )
 
     def weakest(self, row: Row, others: Sequence[Row], site: str, measure: str) -> Judged | None:
         """The verdict that decides whether a row is before every other at ×2; None where nothing is measured."""
         lower = measure == "nrmse"
+        chance = self._by_chance("2", measure, site)
         found = []
         for other in others:
             ahead = self.measured.difference(row, other, "2", measure, site)
             if ahead is not None:
-                chance = self._by_chance((row, other), "2", measure, site)
                 found.append(Judged(verdict(ahead, lower, chance=chance), ahead, other))
-        return min(
-            found,
-            key=lambda one: (WEAKEST.index(one.word), -one.ahead.mean if lower else one.ahead.mean),
-            default=None,
-        )
+        found.sort(key=lambda one: (WEAKEST.index(one.word), -one.ahead.mean if lower else one.ahead.mean))
+        lost = tuple(one.rival for one in found[1:] if one.word == NO)
+        return found[0]._replace(others=lost) if found else None
 
     def at_every_scale(self) -> str:
         """Markdown: whether each of `PAIRS` is in order, by site and scale."""
@@ -155,6 +163,8 @@ class Verdicts:
     def pairs(self) -> list[tuple[Row, Row]]:
         """Those of `PAIRS` of which something is measured."""
         networks = [row for row in self.wide if row.trainings and not row.control and self.measured.of(row)]
+        # A family answers more scales than its members.
+        networks.sort(key=lambda row: -len(row.scales))
         found = ((leader_of(networks, ours), leader_of(networks, theirs)) for ours, theirs in PAIRS)
         return [(own, other) for own, other in found if own and other]
 
@@ -163,18 +173,14 @@ class Verdicts:
         ahead = self.measured.difference(own, other, scale, measure, site)
         if ahead is None:
             return None
-        chance = self._by_chance((own, other), scale, measure, site)
-        return Judged(verdict(ahead, chance=chance), ahead, other)
+        return Judged(verdict(ahead, chance=self._by_chance(scale, measure, site)), ahead, other)
 
     def _before(self, row: Row, others: Sequence[Row], of: str) -> str:
         body = []
         for site in self.sites:
             found = [(self.weakest(row, others, site, name), digits) for name, _, digits in JUDGED]
             if any(one for one, _ in found):
-                cells = (
-                    f"{one.word}, {interval(one.ahead, digits)} against {one.rival.title}" if one else NONE
-                    for one, digits in found
-                )  # fmt: skip
+                cells = (_against(one, digits) if one else NONE for one, digits in found)
                 body.append([self.measured.place(site, [row]), *cells])
         if not body:
             return ""
@@ -186,12 +192,12 @@ class Verdicts:
         told = SEEDS.format(networks=names, lasting=LASTING if self._longer else "") if names else NO_SEEDS
         return HOLDS.format(seeds=told)
 
-    def _by_chance(self, pair: Sequence[Row], scale: str, measure: str, site: str) -> float:
-        """What another seed moves the mean of either of two systems by, the larger; 0 where that is not measured."""
+    def _by_chance(self, scale: str, measure: str, site: str) -> float:
+        """The most that another seed of a system moved that mean by, at ×2 where not at the scale; 0 where none is measured."""
         found = [0.0]
-        for base, again in (self._seeds[row.system] for row in pair if row.system in self._seeds):
-            moved = self.measured.difference(again, base, scale, measure, site)
-            found += [abs(moved.mean)] if moved else []
+        for base, again in self._seeds.values():
+            moved = (self.measured.difference(again, base, at, measure, site) for at in (scale, "2"))
+            found += [abs(one.mean) for one in moved if one][:1]
         return max(found)
 
 
@@ -206,7 +212,10 @@ def in_short(table2: Sequence[Row], measured: Measured, headline: str, sites: Se
     for own, other in held.pairs():
         scales = [scale for scale in own.scales if scale in other.scales]
         claim = f"{named(own)} before {named(other)}"
-        body.append([claim, "PSNR at every scale", *_by_scale(held, own, other, scales)])
+        body.append([claim, "PSNR at every scale", *_by_scale(held, own, other, scales, MEASURES[0])])
+        body.append(
+            [claim, "PSNR inside the body at every scale", *_by_scale(held, own, other, scales, IN_BODY)]
+        )
     if not body:
         return ""
     parts = [markdown(["to be shown, on equal terms", "in", *map(_spoken, SPOKEN)], body)]
@@ -217,6 +226,11 @@ def in_short(table2: Sequence[Row], measured: Measured, headline: str, sites: Se
 def named(row: Row) -> str:
     """A system without its size, which its own row tells."""
     return SYSTEMS[row.system].title if row.system in SYSTEMS and not row.control else row.title
+
+
+def _against(one: Judged, digits: int) -> str:
+    also = f"; and {', '.join(row.title for row in one.others)}" if one.others else ""
+    return f"{one.word}, {interval(one.ahead, digits)} against {one.rival.title}{also}"
 
 
 def _spoken(word: str) -> str:
@@ -236,8 +250,11 @@ def _by_site(
         word = min((one.word for one in there.values()), key=WEAKEST.index)
         weak: dict[str, list[str]] = {}
         for title, one in there.items():
-            if one.word == word:
-                weak.setdefault(named(one.rival), []).append(title)
+            if one.word != YES:
+                rivals = ", ".join(map(named, (one.rival, *one.others)))
+                weak.setdefault(rivals, []).append(
+                    title if one.word == word else f"{title} {_spoken(one.word)}"
+                )
         against = (
             f"{', '.join(titles)} against {rival}" if len(measures) > 1 else f"against {rival}"
             for rival, titles in weak.items()
@@ -246,12 +263,14 @@ def _by_site(
     return [", ".join(places) or NONE for places in found.values()]
 
 
-def _by_scale(held: Verdicts, own: Row, other: Row, scales: Sequence[str]) -> list[str]:
-    """Sites by verdict, `head (×3.5, ×4)` where it is not yes at each."""
+def _by_scale(
+    held: Verdicts, own: Row, other: Row, scales: Sequence[str], measure: tuple[str, str, int]
+) -> list[str]:
+    """Sites measured at each scale by verdict, `head (×3.5, ×4)` where it is not yes at each."""
     found: dict[str, list[str]] = {word: [] for word in SPOKEN}
     for site in held.sites:
-        there = {scale: one for scale in scales if (one := held.pair(own, other, scale, site))}
-        if not there:
+        there = {scale: one for scale in scales if (one := held.pair(own, other, scale, site, measure[0]))}
+        if len(there) < len(scales):
             continue
         word = min((one.word for one in there.values()), key=WEAKEST.index)
         weak = ", ".join(f"×{scale}" for scale, one in there.items() if one.word == word)
