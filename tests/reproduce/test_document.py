@@ -86,6 +86,49 @@ def test_scans_are_credited(setting: Setting, tmp_path: Path) -> None:
     ]  # fmt: skip
 
 
+def test_what_was_learned_from_is_listed_with_its_sites(setting: Setting, tmp_path: Path) -> None:
+    scans = setting.source.training.scans
+    some = replace(
+        scans[0], sites={"pelvis": [45, 118], "chest": [0, 9999]}, licence="MIT", source="an archive"
+    )
+    source = replace(setting.source, training=replace(setting.source.training, scans=[some, *scans[1:]]))
+    text = _page(setting._replace(source=source), tmp_path / "out", {"table2/on-equal-terms/bicubic": 0.0})
+    (line,) = [line for line in text.splitlines() if "an archive" in line]
+    cells = [cell.strip() for cell in line.split("|")[1:-1]]
+    assert cells == [
+        "train", "train (the one of “pelvis”)", "CT", "2", "pelvis 45–118, chest", "an archive, MIT",
+    ]  # fmt: skip
+
+
+def test_studies_and_phantoms_are_not_called_patients() -> None:
+    def told(*patients: str) -> str:
+        return population([result(patient=name, slice=n) for n, name in enumerate(patients)])
+
+    assert told("study-1", "study-2") == "2 slices of 2 studies"
+    assert told("CatPhan504") == "1 slice of one phantom"
+    assert told("study-1", "A1") == "2 slices of 2 patients"
+
+
+def test_a_second_stage_is_held_against_as_many_steps_of_l1(setting: Setting, tmp_path: Path) -> None:
+    start = "table2/on-equal-terms/smoke-"
+    gains = {
+        f"{start}mesr": 1.0,
+        f"{start}mesr-l1-more": 1.25,
+        f"{start}mesr-compound": 0.5,
+        f"{start}miassr": 0.75,
+        f"{start}miassr-gan": 0.25,
+    }
+    text = _page(setting, tmp_path / "out", gains)
+    part = text.partition("what a second stage changes")[2].partition("\n#")[0]
+    lines = [
+        [cell.strip() for cell in line.split("|")[1:-1]] for line in part.splitlines() if " minus " in line
+    ]
+    assert [line[:2] for line in lines[:2]] == [
+        ["MIASSR (smoke) minus MIASSR, first stage (L1) (smoke)", "-0.50 [-0.50, -0.50]"],
+        ["MESR (compound) (smoke) minus MESR (L1), for as many steps more (smoke)", "-0.75 [-0.75, -0.75]"],
+    ]
+
+
 def test_what_is_not_measured_has_no_figure(setting: Setting, tmp_path: Path) -> None:
     text = _page(setting, tmp_path / "out", {})
     assert "Nothing is measured yet." in text
@@ -339,7 +382,7 @@ def test_every_table_takes_what_is_compared_from_the_right_row(setting: Setting,
         psnr = 40.0 if row.method in plain else 40.5
         for scale in row.scales:
             place = {"scale": scale, "degradation": text_of(recipe(row.degradation))}
-            file.add(result(model=row.method, psnr=psnr, **place))
+            file.add(result(model=row.method, psnr=psnr, psnr_body=psnr, **place))
     measured = Measured(tmp_path, state)
 
     def lines(text: str) -> list[list[str]]:
@@ -354,7 +397,7 @@ def test_every_table_takes_what_is_compared_from_the_right_row(setting: Setting,
     assert set(gains) == {"+0.50"}
     found = [cells[1:] for cells in lines(comparison.ablations(of["ablations"], measured, "pelvis"))]
     bases = [cells for cells in found if cells[0] == "40.00"]
-    assert len(bases) == 2 * len({row.group for row in of["ablations"]})
+    assert len(bases) == 3 * len({row.group for row in of["ablations"]})
     assert {cell for cells in found if cells not in bases for cell in cells} == {"+0.50"}
 
 
@@ -366,6 +409,14 @@ def test_a_training_that_got_worse_is_marked() -> None:
     assert told(31.0, 32.0, 31.0) == "31.00 → 31.00 **(worse)**"
     assert told(30.0, 33.0, 32.95) == "30.00 → 32.95"
     assert told(30.0, 33.0, 32.5) == "30.00 → 32.50 (best 33.00 at step 1)"
+    worse = Trained("", "", 0, 0, 0, 0.0, [(0, 31.0), (1, 30.0)])
+    assert comparison._course(worse, widened=True) == "31.00 → 30.00 (learns other scales)"
+
+
+def test_what_goes_on_with_more_scales_is_not_judged_by_its_start(setting: Setting) -> None:
+    rows = {row.method: row.trainings[0] for row in plan(["ablations"], setting) if row.trainings}
+    widened = [name for name, one in rows.items() if comparison._widened(one)]
+    assert widened == ["smoke-mesr-lite-two-parts"]
 
 
 def test_what_a_training_for_realism_gives_up_is_told() -> None:
@@ -383,5 +434,6 @@ def test_a_difference_that_counts_is_not_printed_as_none() -> None:
 
     assert told(0.00012, 0.00008, 0.00016) == "+0.0001 [+0.0001, +0.0002]"
     assert told(0.00004, 0.00003, 0.00005) == "+0.00004 [+0.00003, +0.00005]"
+    assert told(0.0002, 0.00022, 0.00024) == "+0.00020 [+0.00022, +0.00024]"
     assert told(0.0, 0.0, 0.0) == "+0.0000 [+0.0000, +0.0000]"
     assert told(1e-9, 1e-9, 1e-9) == "+0.000000 [+0.000000, +0.000000]"

@@ -13,8 +13,8 @@ from .paper import paper
 from .perception import SLICES
 from .rows import Experiment, Row
 from .state import Trained
-from .trainings import network_cost
-from .verdicts import leader_of
+from .trainings import Training, network_cost
+from .verdicts import IN_BODY, leader_of
 
 
 def table1(rows: Sequence[Row], measured: Measured) -> str:
@@ -83,22 +83,25 @@ def ablations(rows: Sequence[Row], measured: Measured, headline: str) -> str:
         base, *others = (row for row in rows if row.group == group)
         if not measured.of(base):
             continue
-        body = [[base.title, *(spread(measured.mean(base, s, site=headline), 2) for s in base.scales)]]
-        for row in others:
-            gains = (interval(measured.difference(row, base, s, site=headline)) for s in base.scales)
-            body.append([row.title, *gains])
-        header = [
-            f"PSNR, dB, {measured.place(headline, [base])}; below the first row, gain over it",
-            *(f"×{s}" for s in base.scales),
-        ]
-        parts += [f"**{group}**", markdown(header, body)]
+        parts.append(f"**{group}**")
+        for name, title, digits in (MEASURES[0], IN_BODY):
+            means = (spread(measured.mean(base, s, name, headline), digits) for s in base.scales)
+            body = [[base.title, *means]]
+            for row in others:
+                gains = (interval(measured.difference(row, base, s, name, headline)) for s in base.scales)
+                body.append([row.title, *gains])
+            header = [
+                f"{title}, {measured.place(headline, [base])}; below the first row, gain over it",
+                *(f"×{s}" for s in base.scales),
+            ]
+            parts.append(markdown(header, body))
         sites = measured.sites([base])
         body = [[base.title, *(spread(measured.mean(base, "2", site=site), 2) for site in sites)]]
         for row in others:
             gains = (interval(measured.difference(row, base, "2", site=site)) for site in sites)
             body.append([row.title, *gains])
         places = (measured.place(site, [base]) for site in sites)
-        parts.append(markdown(["the same at ×2, by site", *places], body))
+        parts.append(markdown(["PSNR, dB, at ×2, by site", *places], body))
     return "\n\n".join(parts)
 
 
@@ -157,7 +160,8 @@ def as_is(found: Sequence[Finding]) -> str:
     told = (
         "Mean ± SD over the slices where every method has the figure; in brackets what it is more than the windowed"
         " sinc's, with the 95 % interval over blocks of slices of this one scan. An edge that is softer than 0.85 mm (σ)"
-        " seems sharper than it is (`native.skin_edge`)."
+        " seems sharper than it is (`native.skin_edge`). No truth is known here: more noise and a higher MTF50 together are"
+        " what mere sharpening gives as well. A patient's scans are of those to validate on."
     )
     return "\n\n".join([told, *parts])
 
@@ -186,7 +190,8 @@ def perception(found: Sequence[Finding]) -> str:
     ]
     explained = (
         "Fine detail is the power beyond the input's Nyquist limit against the reference's: 0 dB is as much as there is,"
-        " less is smoother. It does not ask whether the detail is true; PSNR does. Patients' CT, at most"
+        " less is smoother, and more has detail that the truth has not. It does not ask whether the detail is true; PSNR"
+        " does. Patients' CT, at most"
         f" {SLICES} neighbouring slices from the middle of each site's scans; mean ± SD over them."
     )
     return f"{explained}\n\n{markdown(['', *heads], body)}"
@@ -204,22 +209,29 @@ def budgets(rows: Sequence[Row], measured: Measured) -> str:
             body.append(
                 [
                     name, millions(cost.parameters), millions(cost.pixel), f"{one.steps:,}", f"{one.samples:,}",
-                    f"{one.samples_at:,}", f"{one.minutes:.1f}", _course(one), losses,
+                    f"{one.samples_at:,}", f"{one.minutes:.1f}", _course(one, widened=_widened(step)), losses,
                     f"{one.slope:.2f}" if one.slope else NONE, one.computed or NONE, one.weights_id[:12],
                 ]
             )  # fmt: skip
     header = [
-        "training", "parameters", "multiply-adds a pixel", "steps", "samples", "samples at ×2 or its own scale",
+        "training", "parameters", "multiply-adds a low-resolution pixel", "steps", "samples", "samples at ×2 or its own scale",
         "minutes", "validation PSNR, first → last, dB", "losses", "critic's gradient norm", "computed in", "weights id",
     ]  # fmt: skip
     return markdown(header, body) if body else "None ended yet."
 
 
-def _course(one: Trained) -> str:
+def _widened(step: Training) -> bool:
+    """Whether it goes on from a network of fewer scales, by which it was judged first."""
+    return step.after is not None and len(step.config.sampling.scales) > len(
+        step.after.config.sampling.scales
+    )
+
+
+def _course(one: Trained, *, widened: bool = False) -> str:
     """A training's validations; what got worse than it began, or than it had been, is marked."""
     text = f"{one.course[0][1]:.2f} → {one.course[-1][1]:.2f}"
     if one.worse:
-        return f"{text} **(worse)**"
+        return f"{text} (learns other scales)" if widened else f"{text} **(worse)**"
     if one.given_up > 0:
         return f"{text} (gives up {one.given_up:.2f})"
     return f"{text} (best {one.past[1]:.2f} at step {one.past[0]:,})" if one.past else text

@@ -19,6 +19,7 @@ from .measured import NONE, Measured, millions, population
 from .paper import paper
 from .plan import EXPERIMENTS, SCANNED, ct_sites, headline_sites, missing_of, plan
 from .rows import Experiment, Row
+from .sources import files_of
 from .systems import SYSTEMS
 from .table2 import table2
 from .trainings import COMPOUND, Setting
@@ -27,13 +28,14 @@ from .verdicts import in_short
 CAVEATS = """\
 * The paper's test slices are in-house and others than ours.
 * The paper prints RMSE under the logarithm of PSNR, Eq. (15); its values show that MSE is meant, and MSE is used here.
-* The paper's own NRMSE and PSNR agree with each other in Table 1 and in the row "Ours". In the other rows of its
-  Tables 2 and 3 they do not.
+* The paper's own NRMSE and PSNR agree with each other in Table 1 and in the row "Ours" of Table 2. In the other rows of
+  Table 2 and everywhere in Table 3 they do not.
 * Its parameter cells mix units: {cells}. Ours are counted in code, at the size that was trained.
-* Its §3.1, §4.1 and §4.4 disagree about the low-resolution images, shrunk CT or CBCT: both are measured.
+* Its §3.1, §4.1 and §4.4 disagree about the low-resolution images, shrunk CT or CBCT: Table 1 has a part for each.
 * No patient's CBCT with the planning CT is public in this form; the CBCT here is simulated in its projections.
 * "Equal terms" are ours: same scans, patches, steps, optimiser, averaging, centred coordinates and bicubic skip for
-  every network but SRCNN, which starts from the bicubic image and has none. A network of one scale spends all its samples on it, one for six scales a sixth; the tables name both.
+  every network but SRCNN, which starts from the bicubic image and has none. A network of one scale spends all its samples on it, one for six scales a sixth; the tables
+  name both. That is no handicap: the row "MESR (L1), at ×2 alone" says what the other scales' samples are worth at ×2.
 * On equal terms L1 stands for squared error, and the compound loss of §3.3 for the second stages of SRGAN, ESRGAN and
   MIASSR. As published each has its own losses and weights, but our perceptual term, whose maps are normalised; Adam at
   its own rate (1e-4 for VDSR's SGD at 0.1), halved every fifth of the steps; and this budget's steps, far fewer.
@@ -45,8 +47,8 @@ CAVEATS = """\
   seed" show what it changes.
 * Only MESR averages over orientations, a self-ensemble that any network could have, and it is trained through them: a
   step shows it each of its samples four times over. `mesr-lite` is its network in one
-  orientation, a quarter of the work, and says what that network is worth beside others of its size; the rows "mean of
-  eight orientations" say what averaging gives to it and to its rivals, at eight times their work.
+  orientation, a quarter of the work, and says what that network is worth beside others of its size; rows "mean of
+  eight orientations" are for what averaging gives to it and to its rivals, at eight times their work.
 * The networks learned from CT alone, and the gates of MESR's first convolution are made for HU: what the tables say of
   MR is how each fares outside what it was made for.
 * The simulated CBCT of Table 1 is made slice by slice from the same slices, pixels and window as all else; pairs made
@@ -61,7 +63,7 @@ OTHER_VGG = """\
 NOT_SHIPPED = """\
 * **MESR of these tables is not what mesr ships.** Here 16 blocks whose first convolution is gated by level and contrast
   answer in four orientations, all trained alike for this comparison; `mesr-1` and `mesr-lite-1` have 32 and 16 blocks
-  without gates, corrections of the whole, longer trainings and other losses. They stand in a part of their own."""
+  without gates, corrections of the whole, longer trainings and other losses. A part of Table 2, "as shipped", is theirs."""
 
 SHORT = """\
 * Trainings are short here: deep networks are furthest from their end, and the order of systems may change with more
@@ -71,6 +73,9 @@ SHORT = """\
 LONGER = """\
 * This budget was planned with 3,000 steps, and 5,000 for the ablations; it has {steps:,} of each for want of time, and
   {longer:,} for the systems of the part "for longer"."""
+
+WHOLE = 9999
+"""A site whose last slice is this or beyond covers its whole scan."""
 
 BESIDE = """\
 The paper's slices are in-house and others than ours: **no number of its columns measures the same thing as the one beside
@@ -120,6 +125,7 @@ def document(
         *_short(setting, measured, of.get("table2", []), headline),
         "## Protocol", _protocol(setting, measured, rows),
         "## Scans", _scans(setting, measured, rows), *(f"* {one}" for one in missing_of(setting)),
+        "Trained and validated on, with the slices that count as each site where they are not all:", _learned(setting),
     ]  # fmt: skip
     if "table1" in of:
         parts += ["## Table 1: six scales", comparison.table1(of["table1"], measured)]
@@ -220,10 +226,16 @@ def _protocol(setting: Setting, measured: Measured, rows: Sequence[Row]) -> str:
         ["low-resolution images", "bicubic, a = −0.5, anti-aliased, pixel centres aligned; unless named otherwise"],
         [SCANNED, f"`cbct{':' if budget.scan else ''}{budget.scan}`"],
         ["reference", "cropped, never resampled"],
-        ["window", "CT: −1000 to 1000 HU as 0 to 1; PSNR, SSIM and NRMSE of clipped images, without a border"],
+        ["window", "CT: −1000 to 1000 HU as 0 to 1; MR: its intensity map (docs/reference/geometry.md)"],
+        ["PSNR, SSIM, NRMSE", "of images clipped to 0…1, a border as wide as the scale taken off"],
+        ["PSNR", "10·log10(1 / MSE), dB"],
+        ["SSIM", "Wang et al. 2004: Gaussian of σ 1.5 in 11 × 11 pixels, K = (0.01, 0.03), range 1"],
+        ["NRMSE", "RMSE over the result's own range, Eq. (14): less is better; where that range is 1 it says what PSNR says"],
+        ["inside the body", "PSNR of clipped values, MAE and RMSE of unclipped ones; above 1000 HU: where the reference is"],
+        ["multiply-adds", "of a network's convolutions and head for one low-resolution pixel at ×2 or its own scale"],
         ["measured by code", ", ".join(told) or NONE],
         ["mean ± SD", "over slices"],
-        ["intervals", "95 %, paired by slice, bootstrap over patients where there are five, else blocks of slices"],
+        ["intervals", "95 %, paired by slice, bootstrap over patients (or studies) where there are five, else blocks of slices"],
     ]  # fmt: skip
     return markdown(["", "what"], lines)
 
@@ -241,6 +253,23 @@ def _scans(setting: Setting, measured: Measured, rows: Sequence[Row]) -> str:
         credits = {f"{known[name].source}, {known[name].licence}" for name in names if name in known}
         body.append([site, own[0].modality, population(own), ", ".join(names), "; ".join(sorted(credits))])
     return markdown(["site", "modality", "measured on", "scans", "source, licence"], body)
+
+
+def _learned(setting: Setting) -> str:
+    """What networks learned from and were chosen by, with its credits."""
+    source = setting.source
+    body = []
+    for scan in source.training.scans:
+        places = ", ".join(_range(site, *ends) for site, ends in scan.sites.items()) or NONE
+        alone = scan.split == "train" and Path(scan.path).name in source.series
+        of = f"{scan.label} (the one of “{source.one_site}”)" if alone else scan.label
+        count = f"{len(files_of(source.root / scan.path)):,}"
+        body.append([scan.split, of, scan.modality, count, places, f"{scan.source}, {scan.licence}"])
+    return markdown(["split", "scan", "modality", "files", "sites", "source, licence"], body)
+
+
+def _range(site: str, first: int, last: int) -> str:
+    return site if last >= WHOLE else f"{site} {first}–{last}"
 
 
 def _beside(page: Path, path: Path) -> str:

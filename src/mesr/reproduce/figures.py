@@ -20,7 +20,7 @@ from .findings import Finding
 from .measured import Measured
 from .perception import DETAIL, PSNR, invented
 from .plan import EQUAL, headline_sites, on_equal_terms
-from .rows import Row
+from .rows import Row, before
 from .running import Runner
 from .systems import SYSTEMS, UNTRAINED
 from .timing import SECONDS
@@ -205,11 +205,11 @@ def changes(rows: Sequence[Row], runner: Runner, folder: Path) -> list[Captioned
         ("what the adversarial term changed in mesr-lite", "invented-by-critic", _critic(done)),
     ):
         if pair is not None:
-            before, after = ((row.title, runner.path(row.trainings[0])) for row in pair)
+            start, after = ((row.title, runner.path(row.trainings[0])) for row in pair)
             drawn = invented(
-                runner.spec, before, after, folder, runner.options, told=told, name=name, finish=KEPT
+                runner.spec, start, after, folder, runner.options, told=told, name=name, finish=KEPT
             )
-            against = f"against {before[0]}{runner.setting.budget.mark}"
+            against = f"against {start[0]}{runner.setting.budget.mark}"
             made += [(f"{site}, ×2: {told}, {against}.", path) for site, path in drawn]
     return made
 
@@ -218,19 +218,15 @@ def _compound(done: Sequence[Row]) -> tuple[Row, Row] | None:
     """MESR (compound), behind the control that went on for as many steps on L1 alone, else behind its start."""
     equal = [row for row in done if row.experiment == "table2" and row.group == EQUAL and not row.averaged]
     after = next((row for row in equal if row.system == "mesr-compound"), None)
-    if after is None:
-        return None
-    start = after.trainings[0].after
-    alike = [row for row in equal if row.trainings[0].after == start and row is not after]
-    before = next(iter(alike), None) or next((row for row in equal if row.trainings[0] == start), None)
-    return None if before is None else (before, after)
+    start = before(after, equal) if after else None
+    return (start, after) if start and after else None
 
 
 def _critic(done: Sequence[Row]) -> tuple[Row, Row] | None:
     """mesr-lite fine-tuned on all three losses, behind the one that went on for as many steps without a critic."""
     own = {frozenset(row.trainings[0].config.losses): row for row in done if row.group == LOSS}
-    before, after = own.get(frozenset(COMPOUND) - {"adversarial"}), own.get(frozenset(COMPOUND))
-    return None if before is None or after is None else (before, after)
+    start, after = own.get(frozenset(COMPOUND) - {"adversarial"}), own.get(frozenset(COMPOUND))
+    return (start, after) if start and after else None
 
 
 def places(rows: Sequence[Row], seen: Sequence[Finding]) -> dict[str, Point]:
@@ -267,8 +263,8 @@ def curves(rows: Sequence[Row], runner: Runner) -> dict[str, list[tuple[int, flo
         one = row.trainings[0]
         trained = runner.state.trained(one)
         if trained is not None:
-            before = one.after.samples if one.after else 0
+            earlier = one.after.samples if one.after else 0
             batch = one.config.sampling.batch
-            points = [(before + step * batch, psnr) for step, psnr in trained.course]
+            points = [(earlier + step * batch, psnr) for step, psnr in trained.course]
             found[row.title] = [(samples, psnr) for samples, psnr in points if samples]
     return found

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import Any, Literal
@@ -80,6 +81,20 @@ class Row:
 @cache
 def _of_shipped(name: str) -> Cost:
     return cost(weights.load(name)[1].spec)
+
+
+def before(row: Row, rows: Sequence[Row]) -> Row | None:
+    """What a fine-tuned network is held against: the row that went on from the same weights on L1 alone, else where it began."""
+    start = row.trainings[0].after if row.trainings else None
+    if start is None:
+        return None
+    plain = [one for one in rows if one.trainings and not one.averaged and one.group == row.group]
+    alike = [
+        one
+        for one in plain
+        if one.trainings[0].after == start and [*one.trainings[0].config.losses] == ["l1"]
+    ]
+    return next(iter(alike), None) or next((one for one in plain if one.trainings[0] == start), None)
 
 
 def untrained(experiment: Experiment, group: str, method: str, **columns: Any) -> Row:

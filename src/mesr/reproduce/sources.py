@@ -84,7 +84,7 @@ class Source:
         files = sorted(
             (file.relative_to(self.root).as_posix(), file.stat().st_size if file.exists() else -1)
             for path in {str(one["path"]) for spec in specs for one in spec}
-            for file in _files(self.root / path)
+            for file in files_of(self.root / path)
         )
         digest = hashlib.sha256(json.dumps([specs, files], sort_keys=True).encode()).hexdigest()
         return f"{self.name} {digest[:12]}"
@@ -120,7 +120,7 @@ def limited(spec: EvaluationSpec, count: int) -> EvaluationSpec:
     return replace(spec, scans=[scan for scan in scans if scan.sites])
 
 
-def _files(path: Path) -> list[Path]:
+def files_of(path: Path) -> list[Path]:
     """A file, or all of a folder's."""
     return [file for file in path.rglob("*") if file.is_file()] if path.is_dir() else [path]
 

@@ -8,8 +8,8 @@ from ..tables import markdown
 from .measured import MEASURES, NONE, Measured, interval, millions, spread
 from .paper import paper
 from .plan import EQUAL, LONGER, PUBLISHED, SHIPPED
-from .rows import Row
-from .verdicts import Verdicts, leader_of, named
+from .rows import Row, before
+from .verdicts import IN_BODY, Verdicts, leader_of, named
 
 LEADERS = {EQUAL: "mesr", LONGER: "mesr", SHIPPED: "mesr-1", PUBLISHED: "mesr-paper"}
 """The system that every other is compared with, in each part of Table 2."""
@@ -47,6 +47,7 @@ def table2(rows: Sequence[Row], measured: Measured, headline: str, ct: Sequence[
         parts += _titled(f"### {group}, inside the body", _in_body(own, measured, headline, leader))
         parts += _titled(f"### {group}, every site", _by_site(own, measured, "2", leader))
         parts += _titled(f"### {group}, every scale", _by_scale(wide, measured, headline, leader))
+        parts += _titled(f"### {group}, what a second stage changes", _second_stage(own, measured))
     return "\n\n".join(part for part in parts if part)
 
 
@@ -78,7 +79,7 @@ def _systems(rows: Sequence[Row], measured: Measured, site: str, leader: Row | N
     title = f"×2, {measured.place(site, rows)}." if there else "Nothing is measured yet."
     header = [
         "system", "PSNR, dB", "SSIM", "NRMSE", _minus(leader),
-        "paper: PSNR", "paper: SSIM", "paper: NRMSE", "parameters", "paper: parameters", "multiply-adds a pixel",
+        "paper: PSNR", "paper: SSIM", "paper: NRMSE", "parameters", "paper: parameters", "multiply-adds a low-resolution pixel",
         "samples at ×2",
     ]  # fmt: skip
     return f"{title}\n\n{markdown(header, body)}"
@@ -122,14 +123,38 @@ def _by_site(rows: Sequence[Row], measured: Measured, scale: str, leader: Row | 
 
 
 def _by_scale(rows: Sequence[Row], measured: Measured, site: str, leader: Row | None) -> str:
+    """Each measure at every scale, and for PSNR, whole and inside the body, how the leader differs."""
     there = [row for row in rows if measured.of(row)]
-    if not there:
-        return ""
-    scales = max((row.scales for row in there), key=len)
-    body = []
-    for row in there:
-        body.append([row.title, *(spread(measured.mean(row, scale, site=site), 2) for scale in scales)])
-        if leader is not None and row is not leader:
-            gains = (interval(measured.difference(leader, row, scale, site=site)) for scale in scales)
-            body.append([f"   {named(leader)} minus it", *gains])
-    return markdown([f"PSNR, dB, {measured.place(site, there)}", *(f"×{scale}" for scale in scales)], body)
+    scales = max((row.scales for row in there), key=len, default=())
+    parts = []
+    for name, title, digits in (*MEASURES, IN_BODY) if there else ():
+        body = []
+        for row in there:
+            body.append(
+                [row.title, *(spread(measured.mean(row, scale, name, site), digits) for scale in scales)]
+            )
+            if leader is not None and row is not leader and name in ("psnr", IN_BODY[0]):
+                gains = (interval(measured.difference(leader, row, scale, name, site)) for scale in scales)
+                body.append([f"   {named(leader)} minus it", *gains])
+        head = f"{title}, {measured.place(site, there)}"
+        parts.append(markdown([head, *(f"×{scale}" for scale in scales)], body))
+    return "\n\n".join(parts)
+
+
+def _second_stage(rows: Sequence[Row], measured: Measured) -> str:
+    """At ×2, what perceptual and adversarial terms changed at every site."""
+    pairs = [(row, start) for row in rows if (start := before(row, rows)) and not row.control]
+    pairs = [(row, start) for row, start in pairs if measured.of(row, "2") and measured.of(start, "2")]
+    sites = measured.sites(row for row, _ in pairs)
+    parts = []
+    for name, title, digits in (MEASURES[0], IN_BODY, MEASURES[1]) if pairs else ():
+        body = [
+            [
+                f"{row.title} minus {start.title}",
+                *(interval(measured.difference(row, start, "2", name, site), digits) for site in sites),
+            ]
+            for row, start in pairs
+        ]
+        heads = (measured.place(site, [row for row, _ in pairs]) for site in sites)
+        parts.append(markdown([f"{title} [95 %]", *heads], body))
+    return "\n\n".join(parts)
