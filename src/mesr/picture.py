@@ -241,7 +241,7 @@ def over_scales(
     region, view = most_detailed(display.grey(first.hr), inside=body), around(body)
     methods = list(first.images)
     errors = {(scale, name): one.images[name] - one.hr for scale, one in shown.items() for name in methods}
-    limit = _round_up(max(float(np.percentile(np.abs(error), 99)) for error in errors.values()))
+    limit = _round_up(max(float(np.percentile(np.abs(error), 97)) for error in errors.values()))
     tall = view.height * first.hr.shape[0] / (view.width * first.hr.shape[1])
     closer = region.height * first.hr.shape[0] / (region.width * first.hr.shape[1])
     heights = [closer] * (len(methods) + 1) + [tall] * len(methods)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import platform
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import torch
 from small_source import small_source
 
 from mesr.reproduce import perception, timing
@@ -53,3 +55,12 @@ def test_every_method_is_timed() -> None:
     seconds = {one.method: one.value for one in found}
     assert 0 < seconds["nearest"] < seconds["iterated"]
     assert {one.measure for one in found} == {timing.SECONDS}
+    assert {one.scan for one in found} == {timing.machine(torch.device("cpu"))}
+
+
+def test_a_time_says_on_what(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 2)
+    monkeypatch.setattr(timing, "CPUS", tmp_path / "cpuinfo")
+    assert timing.machine(torch.device("cpu")) == f"{platform.machine()}, 2 threads"
+    timing.CPUS.write_text("processor\t: 0\nmodel name\t: Some CPU\nmodel name\t: Some CPU\n")
+    assert timing.machine(torch.device("cpu")) == "Some CPU, 2 threads"

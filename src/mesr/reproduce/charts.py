@@ -125,8 +125,8 @@ def curves(found: Mapping[str, Sequence[tuple[int, float]]], own: Sequence[str],
             color=f"C{number % 10}", linestyle=("-", "--", ":")[number // 10 % 3],
             linewidth=2.4 if title in own else 1.2, marker=".", label=f"{title}{last}",
         )  # fmt: skip
-    axes.set_xlabel("samples seen, all scales")
-    axes.set_ylabel("PSNR on slices to validate on, dB")
+    axes.set_xlabel("samples seen, of all scales; a second stage's are smaller")
+    axes.set_ylabel("PSNR on slices to validate on,\n×2 or a network's own scale, dB")
     axes.grid(alpha=0.3)
     figure.legend(loc="outside right upper", fontsize=7)
     _save(figure, path)

@@ -120,11 +120,16 @@ def plots(
     millions = {row.title: row.cost.parameters / 1e6 for row in networks if row.cost is not None}
     _against(millions, networks, measured, site, "parameters, millions", mark, path)
     made.append((f"PSNR against parameters: {mark}.", path))
-    seconds = {one.method: one.value for one in timed if one.method in {row.title for row in own}}
-    if seconds:
+    path = folder / "psnr-work.png"
+    work = {row.title: row.cost.pixel / 1e6 for row in networks if row.cost is not None}
+    _against(work, networks, measured, site, "multiply-adds a low-resolution pixel, millions", mark, path)
+    made.append((f"PSNR against work: {mark}.", path))
+    there = [one for one in timed if one.method in {row.title for row in own}]
+    if there:
         path = folder / "psnr-seconds.png"
-        _against(seconds, own, measured, site, f"{SECONDS}, medians in turns", mark, path)
-        made.append((f"PSNR against time: {mark}.", path))
+        seconds = {one.method: one.value for one in there}
+        _against(seconds, own, measured, site, SECONDS, mark, path)
+        made.append((f"PSNR against time, medians of warm slices, {there[0].scan}: {mark}.", path))
     path = folder / "psnr-samples.png"
     charts.curves(curves(networks, runner), [row.title for row in networks if _own(row.system)], path)
     made.append((f"PSNR in validation against samples seen{runner.setting.budget.mark}.", path))
