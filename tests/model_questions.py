@@ -93,6 +93,7 @@ SYSTEMS: list[tuple[str, dict[str, Any]]] = [
     ("meta-rdn", {"blocks": 2, "layers": 2, "growth": 4, "features": 8, "hidden": 16}),
     ("miassr", {"blocks": 1, "features": 8, "hidden": 16}),
     ("family", {"architecture": "edsr", "args": {"blocks": 1, "features": 8}, "members": [2, 3]}),
+    ("at-one-scale", {"architecture": "vdsr", "args": {"layers": 3, "features": 8}}),
     ("mesr", {"blocks": 1, "features": 8, "hidden": 16}),
     ("mesr", {"blocks": 1, "features": 8, "hidden": 16, "stem": "gated"}),
     ("mesr", {"blocks": 1, "features": 8, "hidden": 16, "stem": "gated", "orientations": 4}),

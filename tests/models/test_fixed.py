@@ -13,7 +13,7 @@ import torch
 from mesr.errors import UsageError, WeightsError
 from mesr.grid import Axis, Grid, Target
 from mesr.models import build, fixed, weights
-from mesr.models.family import Family, join
+from mesr.models.family import Family, at_one_scale, join
 from mesr.models.fixed import onto, refined
 
 SMALL = {"blocks": 1, "features": 8}
@@ -102,6 +102,32 @@ def test_trained_members_join_into_one_file(tmp_path: Path) -> None:
     for scale, model in (("3", models[0]), ("2.5", models[0]), ("2", models[1])):
         assert torch.equal(helpers.run(again, image, scale), helpers.run(model, image, scale))
     assert again.parameter_count == sum(model.parameter_count for model in models)
+
+
+def test_what_interpolates_first_joins_at_the_scale_it_knows(tmp_path: Path) -> None:
+    spec = {"name": "srcnn", "args": {"features": 8}}
+    torch.manual_seed(6)
+    model = build(spec).eval()
+    torch.nn.init.normal_(model.last.weight, std=0.05)
+    joined, family = join([at_one_scale(spec, model, 2)])
+    weights.save(tmp_path / "family.safetensors", "srcnn-family", joined, family.state_dict(), {})
+    again, _ = weights.load(tmp_path / "family.safetensors")
+    image = helpers.plane(16, 18, "2")
+    own = helpers.run(model, image, "2")
+    assert torch.equal(helpers.run(again, image, "2"), own)
+    assert again.receptive_field is None
+    target = Target.of(scale="1.5").grid((1, *image.shape[2:]), None)
+    found = helpers.run(again, image, "1.5")
+    torch.testing.assert_close(found, onto(own, 2, target))
+    assert not torch.allclose(found, helpers.run(model, image, "1.5"), atol=1e-3)
+
+
+def test_what_is_built_for_one_scale_joins_as_it_is() -> None:
+    spec = {"name": "edsr", "args": SMALL | {"scale": 2}}
+    model = build(spec)
+    assert at_one_scale(spec, model, 2) == (spec, model)
+    with pytest.raises(UsageError):
+        build({"name": "at-one-scale", "args": {"architecture": "at-one-scale"}})
 
 
 def test_strangers_do_not_join() -> None:

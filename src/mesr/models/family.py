@@ -12,10 +12,10 @@ from typing import Any
 from torch import Tensor, nn
 
 from ..errors import UsageError
-from ..grid import Grid
+from ..grid import Axis, Grid
 from .contract import AnyScale, Encoded, SuperResolver
-from .fixed import SCALES, FixedScale
-from .registry import build, register
+from .fixed import SCALES, FixedScale, steps
+from .registry import Spec, build, register
 
 NAME = "family"
 
@@ -52,7 +52,9 @@ class Family(SuperResolver):
         for scale in sorted(set(members)):
             self.members[str(scale)] = build({"name": architecture, "args": {**(args or {}), "scale": scale}})
         self.scales = AnyScale(1.0, float(max(members)))
-        self.receptive_field = max(one.receptive_field or 0 for one in self._fixed())
+        fields = [one.receptive_field for one in self._fixed()]
+        known = [one for one in fields if one is not None]
+        self.receptive_field = max(known) if len(known) == len(fields) else None
 
     def _fixed(self) -> list[FixedScale]:
         return [one for one in self.members.values() if isinstance(one, FixedScale)]
@@ -70,6 +72,53 @@ class Family(SuperResolver):
     def decode(self, encoded: Encoded, grid: Grid) -> Tensor:
         member = self.member(grid)
         return member.decode(member.encode(encoded.lr), grid)
+
+
+@register("at-one-scale")
+class AtOneScale(FixedScale):
+    """A network that could be asked for any scale but was trained for one: it is asked for that alone.
+
+    SRCNN and VDSR map an image that is interpolated already, so another scale needs no other layer; but they do not
+    know what is missing there.
+
+    Args:
+        architecture: registered name of the network.
+        args: its arguments.
+        scale: the whole scale it knows.
+    """
+
+    def __init__(
+        self, architecture: str = "srcnn", args: Mapping[str, Any] | None = None, scale: int = 2
+    ) -> None:
+        steps(scale)
+        super().__init__(scale)
+        if architecture == "at-one-scale":
+            raise UsageError("architecture", "A network is asked for one scale once.")
+        self.network = build({"name": architecture, "args": dict(args or {})})
+        self.receptive_field = self.network.receptive_field
+
+    def encode(self, lr: Tensor) -> Encoded:
+        """The image alone, which the network interpolates."""
+        return Encoded(lr, lr)
+
+    def magnify(self, features: Tensor) -> Tensor:
+        rows, columns = (Axis.sized(count, self.scale * count) for count in features.shape[2:])
+        fine: Tensor = self.network(features, Grid.plane(rows, columns))
+        return fine
+
+
+def at_one_scale(spec: Mapping[str, Any], model: SuperResolver, scale: int) -> tuple[Spec, SuperResolver]:
+    """A trained network as one of a whole scale, ready for `join`; itself where it is built for one."""
+    if isinstance(model, FixedScale):
+        return spec, model
+    own = {
+        "name": "at-one-scale",
+        "args": {"architecture": spec["name"], "args": spec["args"], "scale": scale},
+    }
+    alone = build(own)
+    assert isinstance(alone, AtOneScale)
+    alone.network.load_state_dict(model.state_dict())
+    return own, alone.eval()
 
 
 def join(members: Sequence[tuple[Mapping[str, Any], SuperResolver]]) -> tuple[dict[str, Any], Family]:

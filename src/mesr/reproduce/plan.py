@@ -176,16 +176,13 @@ def _of(system: System, terms: Terms, setting: Setting) -> list[Row]:
     members = [training(system, terms, setting, scale) for scale in own_scales]
     alone = len(members) == 1
     scales = tuple(s for s in setting.budget.scales if not alone or float(s) < own_scales[0])
-    # What starts from the bicubic image answers a smaller scale by itself.
-    below = scales if system.kind == "own" and terms == "equal" else ()
     rows = [
         trained(
-            "table2", group, title if alone else f"{title}, ×{scale}", system.name, one, scales=(*below, str(scale)),
-            **common,
+            "table2", group, title if alone else f"{title}, ×{scale}", system.name, one, scales=(str(scale),), **common
         )
         for scale, one in zip(own_scales, members, strict=True)
     ]  # fmt: skip
-    if system.kind == "fixed" and scales and (terms == "equal" or not alone):
+    if scales and (terms == "equal" or not alone):
         rows.append(
             trained(
                 "table2", group, f"{title}, next integer then bicubic down", system.name, *members,

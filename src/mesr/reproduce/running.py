@@ -311,7 +311,13 @@ class Runner:
     def _family(self, row: Row, paths: Sequence[Path]) -> Path:
         """The members as one weights file."""
         loaded = [weights.load(path) for path in paths]
-        spec, model = family.join([(card.spec, one) for one, card in loaded])
+        scales = (int(one.config.sampling.scales[0]) for one in row.trainings)
+        spec, model = family.join(
+            [
+                family.at_one_scale(card.spec, one, scale)
+                for (one, card), scale in zip(loaded, scales, strict=True)
+            ]
+        )
         path = self.out / "runs" / row.method / f"{row.method}.safetensors"
         about = loaded[0][1].about
         weights.save(path, row.method, spec, model.state_dict(), about, force=True)
