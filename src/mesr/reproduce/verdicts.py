@@ -219,6 +219,9 @@ def in_short(table2: Sequence[Row], measured: Measured, headline: str, sites: Se
     if not body:
         return ""
     parts = [markdown(["to be shown, on equal terms", "in", *map(_spoken, SPOKEN)], body)]
+    parts.append(
+        "How they are judged: [what holds](#on-equal-terms-what-holds). PSNR is of the whole slice where no body is named."
+    )
     parts += [f"{margin}."] if (margin := held.margin(headline)) else []
     return "\n\n".join(parts)
 
