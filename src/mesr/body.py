@@ -10,7 +10,7 @@ import numpy as np
 from . import itk
 from .errors import InputError
 from .geometry import Geometry
-from .prepare import BODY_HU
+from .intensity import BODY_HU
 from .volume import FloatImage, Mask
 
 GRID_MM = 3.0

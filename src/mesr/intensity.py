@@ -14,6 +14,8 @@ from .errors import UnsupportedInput
 from .volume import FloatImage, Mask, Volume
 
 AIR_HU = -1024.0
+BODY_HU = -500.0
+"""Between a patient's tissue and the air around."""
 IMPOSSIBLE_HU = -2000.0
 """At this and below a CT value is no measurement but padding that the header did not declare (GE writes −3024)."""
 

@@ -21,12 +21,11 @@ from .config import load
 from .data import FORMAT, MANIFEST, read_manifest
 from .errors import InputError, OutputError, UsageError
 from .files import atomic_folder, check_replaceable, safe_name
-from .intensity import AIR_HU, Window, missing, window_for
+from .intensity import AIR_HU, BODY_HU, Window, missing, window_for
 from .modality import identified
 from .resample import fill_padding
 from .volume import Mask, Modality, Slice, Volume
 
-BODY_HU = -500.0
 BORDER = 16
 SMALLEST = 240
 """Pixels kept on each side of the body, and the least a cropped side has where the slice is as large."""

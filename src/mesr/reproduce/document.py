@@ -15,6 +15,7 @@ from ..results import code_identity
 from ..tables import markdown
 from . import comparison
 from .findings import Findings
+from .in_short import in_short
 from .measured import NONE, Measured, millions, population
 from .paper import paper
 from .plan import EXPERIMENTS, SCANNED, ct_sites, headline_sites, missing_of, plan
@@ -23,7 +24,6 @@ from .sources import files_of
 from .systems import SYSTEMS
 from .table2 import table2
 from .trainings import COMPOUND, Setting
-from .verdicts import in_short
 
 CAVEATS = """\
 * The paper's test slices are in-house and others than ours.

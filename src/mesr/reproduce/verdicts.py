@@ -38,8 +38,6 @@ YES, NO, UNDECIDED = "yes", "**no**", "undecided"
 WEAKEST = (NO, UNDECIDED, YES)
 """Verdicts, from the one that a claim about several ends with."""
 
-SPOKEN = (YES, UNDECIDED, NO)
-
 
 def verdict(difference: Difference, lower: bool = False, beyond: float = 0.0, chance: float = 0.0) -> str:
     """Whether what was to be higher (or lower) is, by more than `beyond`.
@@ -201,31 +199,6 @@ class Verdicts:
         return max(found)
 
 
-def in_short(table2: Sequence[Row], measured: Measured, headline: str, sites: Sequence[str]) -> str:
-    """Markdown of what holds on equal terms, a line for each claim; empty where nothing of it is measured."""
-    held = Verdicts([row for row in table2 if row.group == EQUAL], table2, measured, sites)
-    body = []
-    for row, others, of in held.claims():
-        claim = f"{named(row)} before every {of}, of {len(others)}"
-        body.append([claim, "PSNR, SSIM, NRMSE at ×2", *_by_site(held, row, others, MEASURES)])
-        body.append([claim, "PSNR inside the body at ×2", *_by_site(held, row, others, (IN_BODY,))])
-    for own, other in held.pairs():
-        scales = [scale for scale in own.scales if scale in other.scales]
-        claim = f"{named(own)} before {named(other)}"
-        body.append([claim, "PSNR at every scale", *_by_scale(held, own, other, scales, MEASURES[0])])
-        body.append(
-            [claim, "PSNR inside the body at every scale", *_by_scale(held, own, other, scales, IN_BODY)]
-        )
-    if not body:
-        return ""
-    parts = [markdown(["to be shown, on equal terms", "in", *map(_spoken, SPOKEN)], body)]
-    parts.append(
-        "How they are judged: [what holds](#on-equal-terms-what-holds). PSNR is of the whole slice where no body is named."
-    )
-    parts += [f"{margin}."] if (margin := held.margin(headline)) else []
-    return "\n\n".join(parts)
-
-
 def named(row: Row) -> str:
     """A system without its size, which its own row tells."""
     return SYSTEMS[row.system].title if row.system in SYSTEMS and not row.control else row.title
@@ -234,51 +207,6 @@ def named(row: Row) -> str:
 def _against(one: Judged, digits: int) -> str:
     also = f"; and {', '.join(row.title for row in one.others)}" if one.others else ""
     return f"{one.word}, {interval(one.ahead, digits)} against {one.rival.title}{also}"
-
-
-def _spoken(word: str) -> str:
-    return word.strip("*")
-
-
-def _by_site(
-    held: Verdicts, row: Row, others: Sequence[Row], measures: Sequence[tuple[str, str, int]]
-) -> list[str]:
-    """Sites by verdict, `lung-sharp (SSIM against ESRGAN)` where it is not yes."""
-    found: dict[str, list[str]] = {word: [] for word in SPOKEN}
-    for site in held.sites:
-        judged = {title: held.weakest(row, others, site, name) for name, title, _ in measures}
-        there = {title.split(",")[0]: one for title, one in judged.items() if one}
-        if not there:
-            continue
-        word = min((one.word for one in there.values()), key=WEAKEST.index)
-        weak: dict[str, list[str]] = {}
-        for title, one in there.items():
-            if one.word != YES:
-                rivals = ", ".join(map(named, (one.rival, *one.others)))
-                weak.setdefault(rivals, []).append(
-                    title if one.word == word else f"{title} {_spoken(one.word)}"
-                )
-        against = (
-            f"{', '.join(titles)} against {rival}" if len(measures) > 1 else f"against {rival}"
-            for rival, titles in weak.items()
-        )  # fmt: skip
-        found[word].append(site if word == YES else f"{site} ({'; '.join(against)})")
-    return [", ".join(places) or NONE for places in found.values()]
-
-
-def _by_scale(
-    held: Verdicts, own: Row, other: Row, scales: Sequence[str], measure: tuple[str, str, int]
-) -> list[str]:
-    """Sites measured at each scale by verdict, `head (×3.5, ×4)` where it is not yes at each."""
-    found: dict[str, list[str]] = {word: [] for word in SPOKEN}
-    for site in held.sites:
-        there = {scale: one for scale in scales if (one := held.pair(own, other, scale, site, measure[0]))}
-        if len(there) < len(scales):
-            continue
-        word = min((one.word for one in there.values()), key=WEAKEST.index)
-        weak = ", ".join(f"×{scale}" for scale, one in there.items() if one.word == word)
-        found[word].append(site if word == YES else f"{site} ({weak})")
-    return [", ".join(places) or NONE for places in found.values()]
 
 
 def leader_of(rows: Sequence[Row], system: str) -> Row | None:
