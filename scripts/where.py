@@ -3,7 +3,7 @@
     python scripts/where.py configs/test.yaml --site head --scale 4 --every 5 A.safetensors B.safetensors
 
 Steepness is that of the truth, HU a pixel. Of each part its share of the pixels, every network's mean squared error, HU²,
-and its share of that network's error. For finding out why a network is behind; a look at test is written down as one.
+and its share of that network's error; then the mean of the error itself, HU, by which values drift. For finding out why a network is behind; a look at test is written down as one.
 """
 
 from __future__ import annotations
@@ -45,6 +45,7 @@ def main() -> None:
     loaded = [weights.load(name) for name in arguments.models]
     pixels: dict[str, int] = defaultdict(int)
     error: dict[tuple[str, str], float] = defaultdict(float)
+    drift: dict[tuple[str, str], float] = defaultdict(float)
     for one in list(subjects(spec))[:: arguments.every]:
         reference = counted_air(one.volume.slices[one.k], one.volume.unit, one.window)
         pair = degraded(one.window.forward(reference), parse_scale(arguments.scale))
@@ -56,9 +57,10 @@ def main() -> None:
         for model, card in loaded:
             upscaler = Upscaler(model, pair.grid, one.window, Options(device=arguments.device))
             made = np.clip(one.window.forward(upscaler.compute(one.window.inverse(pair.lr))), 0, 1)
-            squared = np.square(made[inner] * one.window.width - truth)
+            missed = made[inner] * one.window.width - truth
             for name, part in parts.items():
-                error[card.name, name] += float(squared[part].sum())
+                error[card.name, name] += float(np.square(missed[part]).sum())
+                drift[card.name, name] += float(missed[part].sum())
     names = [card.name for _, card in loaded]
     body = [
         [
@@ -68,6 +70,11 @@ def main() -> None:
         for part, count in pixels.items()
     ]  # fmt: skip
     print(markdown(["part", "of the pixels", *names], body))
+    means = [
+        [part, *(f"{drift[name, part] / max(count, 1):+.2f}" for name in names)]
+        for part, count in pixels.items()
+    ]
+    print(markdown(["mean error, HU", *names], means))
 
 
 def _parts(truth: FloatImage, body: Mask) -> dict[str, Mask]:
