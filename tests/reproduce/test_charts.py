@@ -50,9 +50,14 @@ def test_methods_are_numbered_from_the_best_and_untrained_ones_have_a_part_of_th
 
 
 def test_networks_alone_fill_the_chart(tmp_path: Path, kept: list[Figure]) -> None:
-    charts.points([Point("one", 1.0, 40.0)], tmp_path / "points.png", "seconds", "PSNR, dB", logarithmic=True)
+    found = [Point("one", 0.9, 40.0), Point("other", 5.5, 41.0)]
+    charts.points(found, tmp_path / "points.png", "seconds", "PSNR, dB", logarithmic=True)
     (axes,) = kept[0].axes
     assert axes.get_xscale() == "log"
+    low, high = axes.get_xlim()
+    told = [one.get_text() for one in axes.get_xticklabels() if low <= one.get_position()[0] <= high]
+    assert told == ["1", "2", "5"]
+    assert not any(one.get_text() for one in axes.get_xticklabels(minor=True))
 
 
 def test_no_two_of_thirty_lines_look_alike(tmp_path: Path, kept: list[Figure]) -> None:

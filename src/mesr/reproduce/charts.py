@@ -61,6 +61,7 @@ def points(
         OutputError: the chart cannot be written there.
     """
     from matplotlib.lines import Line2D
+    from matplotlib.ticker import FormatStrFormatter, LogLocator, NullFormatter
 
     ranked = sorted(found, key=lambda one: -one.y)
     parts = [part for kind in (True, False) if (part := [one for one in ranked if one.trained is kind])]
@@ -83,6 +84,10 @@ def points(
         handles.append(Line2D([], [], marker="o", linestyle="", color=one.colour, label=label))
     if logarithmic:
         panels[-1].set_xscale("log")
+        panels[-1].xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+        panels[-1].xaxis.set_major_formatter(FormatStrFormatter("%g"))
+        panels[-1].xaxis.set_minor_formatter(NullFormatter())
+        panels[-1].tick_params(axis="x", labelsize=8)
     panels[-1].set_xlabel(across)
     panels[0].set_title(title, fontsize=9)
     figure.legend(handles=handles, loc="outside right upper", fontsize=7)
