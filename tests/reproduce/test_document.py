@@ -357,6 +357,26 @@ def test_the_page_says_in_short_what_holds(setting: Setting, tmp_path: Path) -> 
     assert "ahead of MetaRDN-A by the paper's 0.75 dB" in told
 
 
+def test_table_3_is_in_short_as_well(setting: Setting, tmp_path: Path) -> None:
+    shown = setting._replace(budget=replace(setting.budget, tiny=False))
+    rows = plan(["table2", "table3"], shown)
+    state, file = State(tmp_path, "smoke", "scans"), ResultsFile(tmp_path / "results.csv")
+    psnr = {"mesr": 42.0, "rdn": 41.0, "edsr": 42.5}
+    for row in rows:
+        if row.experiment == "table3" and row.system in psnr:
+            _done(state.fate(row), row.method)
+            for number in (1, 2):
+                place = {"slice": number, "data_sha256": str(number), "psnr": psnr[row.system]}
+                file.add(result(model=row.method, **place))
+    text = document(tmp_path / "results.md", shown, rows, Measured(tmp_path, state))
+    told = text.partition("## In short")[2].partition("## ")[0]
+    claim = "MESR (L1) before every network of another system, of 2, all trained on pelvis only"
+    (line, _) = [line for line in told.splitlines() if line.startswith(f"| {claim} ")]
+    cells = [cell.strip() for cell in line.split("|")[1:-1]]
+    assert cells[1:4] == ["PSNR, SSIM, NRMSE at ×2", "–", "–"]
+    assert cells[4].startswith("pelvis (PSNR against EDSR;")
+
+
 def test_the_rival_named_is_the_one_that_decides(setting: Setting, tmp_path: Path) -> None:
     """A lead over the best mean may be certain, and one over the next not."""
     rows = {row.method: row for row in plan(["table2"], setting) if row.group == EQUAL}

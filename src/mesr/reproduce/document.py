@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -122,7 +122,7 @@ def document(
         f"Beside our figures stand those of {cite['citation']}, doi [{cite['doi']}](https://doi.org/{cite['doi']}),"
         f" {cite['licence']}, transcribed as printed.",
         BESIDE,
-        *_short(setting, measured, of.get("table2", []), headline),
+        *_short(setting, measured, of, headline),
         "## Protocol", _protocol(setting, measured, rows),
         "## Scans", _scans(setting, measured, rows), *(f"* {one}" for one in missing_of(setting)),
         "Trained and validated on, with the slices that count as each site where they are not all:", _learned(setting),
@@ -175,9 +175,13 @@ def _absent(
     return [one for one in EXPERIMENTS if one in able - there]
 
 
-def _short(setting: Setting, measured: Measured, table2_rows: Sequence[Row], headline: str) -> list[str]:
+def _short(
+    setting: Setting, measured: Measured, of: Mapping[Experiment, Sequence[Row]], headline: str
+) -> list[str]:
     """What holds, of everything but smoke runs, which show nothing."""
-    told = in_short(table2_rows, measured, headline, ct_sites(setting)) if not setting.budget.tiny else ""
+    if setting.budget.tiny:
+        return []
+    told = in_short(of.get("table2", []), of.get("table3", []), measured, headline, ct_sites(setting))
     return ["## In short", told] if told else []
 
 

@@ -14,14 +14,16 @@ SPOKEN = (YES, UNDECIDED, NO)
 """Verdicts in the order of the table's columns."""
 
 
-def in_short(table2: Sequence[Row], measured: Measured, headline: str, sites: Sequence[str]) -> str:
-    """Markdown of what holds on equal terms, a line for each claim; empty where nothing of it is measured."""
+def in_short(
+    table2: Sequence[Row], table3: Sequence[Row], measured: Measured, headline: str, sites: Sequence[str]
+) -> str:
+    """Markdown of what holds on equal terms, a line for each claim; empty where nothing of it is measured.
+
+    Args:
+        sites: of CT, which Table 2's verdicts are about; Table 3 has its own.
+    """
     held = Verdicts([row for row in table2 if row.group == EQUAL], table2, measured, sites)
-    body = []
-    for row, others, of in held.claims():
-        claim = f"{named(row)} before every {of}, of {len(others)}"
-        body.append([claim, "PSNR, SSIM, NRMSE at ×2", *_by_site(held, row, others, MEASURES)])
-        body.append([claim, "PSNR inside the body at ×2", *_by_site(held, row, others, (IN_BODY,))])
+    body = _at_twice(held)
     for own, other in held.pairs():
         scales = [scale for scale in own.scales if scale in other.scales]
         claim = f"{named(own)} before {named(other)}"
@@ -29,6 +31,10 @@ def in_short(table2: Sequence[Row], measured: Measured, headline: str, sites: Se
         body.append(
             [claim, "PSNR inside the body at every scale", *_by_scale(held, own, other, scales, IN_BODY)]
         )
+    elsewhere = [site for site in sites if any(site in row.sites for row in table3)]
+    for group in dict.fromkeys(row.group for row in table3):
+        own_rows = [row for row in table3 if row.group == group]
+        body += _at_twice(Verdicts(own_rows, table2, measured, elsewhere), f", all trained on {group} only")
     if not body:
         return ""
     parts = [markdown(["to be shown, on equal terms", "in", *map(_spoken, SPOKEN)], body)]
@@ -37,6 +43,17 @@ def in_short(table2: Sequence[Row], measured: Measured, headline: str, sites: Se
     )
     parts += [f"{margin}."] if (margin := held.margin(headline)) else []
     return "\n\n".join(parts)
+
+
+def _at_twice(held: Verdicts, told: str = "") -> list[list[str]]:
+    """Two lines for each of the claims, whole and inside the body."""
+    body = []
+    for row, others, of in held.claims():
+        if others:
+            claim = f"{named(row)} before every {of}, of {len(others)}{told}"
+            body.append([claim, "PSNR, SSIM, NRMSE at ×2", *_by_site(held, row, others, MEASURES)])
+            body.append([claim, "PSNR inside the body at ×2", *_by_site(held, row, others, (IN_BODY,))])
+    return body
 
 
 def _spoken(word: str) -> str:
