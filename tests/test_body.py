@@ -61,3 +61,10 @@ def test_overlap_is_dice_s() -> None:
     assert overlap(one, two) == pytest.approx(0.5)
     assert overlap(one, one) == 1.0
     assert overlap(one & two & ~one, one & ~one) == 0.0
+
+
+def test_a_scan_of_one_value_has_no_body() -> None:
+    values, place = phantoms.body(0)
+    with pytest.raises(InputError) as refused:
+        body_mask(np.full_like(values, 100), place, calibrated=False)
+    assert refused.value.code == "no-body"

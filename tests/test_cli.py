@@ -379,7 +379,11 @@ def test_evaluate_measures_scans_and_pairs(tmp_path: Path) -> None:
     assert done.exit_code == 0, done.output
     assert len((tmp_path / "results" / "results.csv").read_text().splitlines()) == 7
     assert _run("evaluate", "-o", tmp_path / "results").exit_code == 2
-    assert _run(*asked, tmp_path / "in").exit_code == 2
+    done = _run(*asked, tmp_path / "in", "--scales", "2")
+    assert done.exit_code == 0, "the files say that they are CT"
+    assert "the 2 rows of this run" in done.output
+    np.save(tmp_path / "a.npy", np.zeros((1, 48, 48), np.float32))
+    assert _run(*asked, tmp_path / "a.npy").exit_code == 2
 
 
 def test_no_patient_data_goes_into_a_set_weights_results_or_a_graph(

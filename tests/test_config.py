@@ -8,6 +8,7 @@ import pytest
 
 from mesr.config import load
 from mesr.errors import UsageError
+from mesr.prepare import SetSpec
 from mesr.recipe import TrainConfig, check
 
 CONFIGS = Path(__file__).parents[1] / "configs"
@@ -65,3 +66,16 @@ def test_a_file_that_is_no_yaml_is_refused(tmp_path: Path) -> None:
     path.write_bytes(b"\xff\xfe: [")
     with pytest.raises(UsageError, match="YAML"):
         load(TrainConfig, path)
+
+
+def test_what_is_lacking_is_named_with_its_place_and_nothing_else(tmp_path: Path) -> None:
+    path = tmp_path / "scans.yaml"
+    path.write_text("scans: [{path: a, split: train, patient: a, modality: CT}, {path: b, modality: CT}]")
+    with pytest.raises(UsageError) as refused:
+        load(SetSpec, path)
+    assert refused.value.sentence == "The configuration lacks scans[1].split, scans[1].patient."
+
+
+def test_a_file_that_is_not_there_is_said_to_be_missing(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="no such configuration file"):
+        load(TrainConfig, tmp_path / "nowhere.yaml")

@@ -50,7 +50,7 @@ def test_a_run_has_a_row_for_each_slice_scale_and_method(
         (m, s) for m in ("sinc", "bicubic") for s in ("2", "2.5")
     }
     assert len({row.data_sha256 for row in rows}) == 3
-    assert {row.patient for row in rows} == {"patient-0000"}
+    assert {row.patient for row in rows} == {"measured-0000"}
     assert (tmp_path / "out" / "results.csv").read_text().splitlines()[0] == ",".join(COLUMNS)
     assert [row.key for row in read_results(tmp_path / "out" / "results.csv")] == [row.key for row in rows]
 
@@ -162,3 +162,49 @@ def test_nothing_to_measure_is_said(tmp_path: Path, modality: Modality, scales: 
             ["nearest"], testset.of_paths([tmp_path / "scan"], modality), tmp_path / "out", scales=scales
         )
     assert raised.value.code == "nothing-to-measure"
+
+
+def test_a_corrected_specification_corrects_what_is_there(tmp_path: Path) -> None:
+    dicom_series(tmp_path / "scan", size=SIZE)
+    scan = testset.MeasuredScan("scan", "CT", patient="p1", sites={"pelvis": [0, 99999]})
+    first = testset.EvaluationSpec([scan], str(tmp_path))
+    evaluate.run(["nearest"], first, tmp_path / "out", scales=["2"], options=PLAIN)
+    scan = testset.MeasuredScan(
+        "scan", "CT", patients={"p1": [0, 0], "p2": [1, 99999]}, sites={"head": [0, 99999]}
+    )
+    second = testset.EvaluationSpec([scan], str(tmp_path))
+    rows = evaluate.run(["nearest"], second, tmp_path / "out", scales=["2"], options=PLAIN)
+    assert [(row.site, row.patient) for row in rows] == [("head", "p1"), ("head", "p2"), ("head", "p2")]
+    held = read_results(tmp_path / "out" / "results.csv")
+    assert [(row.site, row.patient) for row in held] == [(row.site, row.patient) for row in rows]
+
+
+def test_the_same_weights_under_two_names_are_measured_once(
+    spec: testset.EvaluationSpec, tmp_path: Path
+) -> None:
+    first, second = (
+        tiny_weights(tmp_path / "a.safetensors"),
+        tiny_weights(tmp_path / "b.safetensors", "tiny-2"),
+    )
+    rows = evaluate.run(
+        ["sinc", first, "bicubic", "sinc", second], spec, tmp_path / "out", scales=["2"], options=PLAIN
+    )
+    assert [row.model for row in rows[:3]] == ["sinc", "tiny-1", "bicubic"]
+    assert len(rows) == 3 * 3
+
+
+def test_a_site_without_a_slice_is_refused(tmp_path: Path) -> None:
+    dicom_series(tmp_path / "scan", size=SIZE)
+    scan = testset.MeasuredScan("scan", "CT", sites={"pelvis": [100_000, 100_001]})
+    with pytest.raises(InputError, match=r"no slice in sites\.pelvis") as refused:
+        list(testset.subjects(testset.EvaluationSpec([scan], str(tmp_path))))
+    assert refused.value.code == "no-slices"
+
+
+def test_scans_by_path_are_of_the_modality_that_their_files_say(tmp_path: Path) -> None:
+    dicom_series(tmp_path / "scan", size=SIZE, modality="MR")
+    assert [scan.modality for scan in testset.of_paths([tmp_path / "scan"], None).scans] == ["MR"]
+    np.save(tmp_path / "a.npy", np.zeros(SIZE, np.float32))
+    with pytest.raises(UsageError) as refused:
+        testset.of_paths([tmp_path / "a.npy"], None)
+    assert refused.value.code == "modality-needed"

@@ -10,7 +10,9 @@ import time
 from pathlib import Path
 
 import pytest
+from safetensors import SafetensorError
 
+from mesr import tensors
 from mesr.errors import OutputError
 from mesr.files import (
     atomic_folder,
@@ -164,3 +166,16 @@ def test_a_safe_name_stays_in_its_folder(name: str) -> None:
 def test_plain_text_has_no_controls_and_an_end() -> None:
     assert plain_text("a\x1b[31mb\nc\u202ed") == "a [31mb c d"
     assert len(plain_text("x" * 100_000)) == 64
+
+
+def test_what_the_system_refuses_of_tensors_is_an_output_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise SafetensorError("I/O error: No space left on device")
+
+    monkeypatch.setattr(tensors, "save_file", full)
+    with pytest.raises(OutputError) as refused:
+        tensors.write_tensors(tmp_path / "a.safetensors", {}, {})
+    assert refused.value.code == "unwritable"
+    assert not list(tmp_path.iterdir())

@@ -28,13 +28,16 @@ from mesr.degrade import ConeBeam
 from mesr.errors import InputError, OutputError, UsageError
 from mesr.geometry import Geometry
 from mesr.models import weights
+from mesr.models.weights import Card
 from mesr.paired import PairedScan, PairingConfig, field_of_view, plane_grid
 from mesr.pairing import prepare_pairs, stored
 from mesr.patients import PatientSpec, cohort
+from mesr.provenance import about
 from mesr.quality import Quality
 from mesr.recipe import ModelConfig, TrainConfig, ValidationConfig
 from mesr.registration import assess
 from mesr.sampling import PatchSampler, SamplingConfig
+from mesr.testset import assert_unseen, of_paths
 from mesr.train import train
 
 PLACE = phantoms.geometry((8, 76, 80))
@@ -464,3 +467,73 @@ def test_only_an_earlier_paired_set_is_replaced_and_never_the_scans(tmp_path: Pa
     assert raised.value.code == "other-files"
     assert (folder / "mine.txt").read_text() == "kept"
     assert {path: path.read_bytes() for path in scans} == scans
+
+
+def test_one_patient_s_bug_does_not_cost_the_others_their_pairs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for n in range(2):
+        patient(tmp_path / "in" / f"2PA00{n}", n)
+    real = PairedScan._measured
+
+    def measured(self: PairedScan) -> Any:
+        if self.spec.patient == "2PA000":
+            raise ZeroDivisionError("a patient's name")
+        return real(self)
+
+    monkeypatch.setattr(PairedScan, "_measured", measured)
+    rows = prepare_pairs(cohort([tmp_path / "in"], simulated=False), tmp_path / "set", AS_PLACED)
+    assert [(row.status, row.code) for row in rows] == [("refused", "internal"), ("paired", "")]
+    assert "name" not in rows[0].sentence
+    assert [one["patient"] for one in read_manifest(tmp_path / "set")["series"]] == ["2PA001"]
+
+
+def test_a_cbct_of_one_value_is_refused(tmp_path: Path) -> None:
+    patient(tmp_path / "in" / "a", 0)
+    io.write(
+        volume(PLACE, np.full(PLACE.size, 100, np.float32)),
+        patient(tmp_path / "in" / "b", 1) / "cbct.mha",
+        force=True,
+    )
+    rows = prepare_pairs(cohort([tmp_path / "in"], simulated=False), tmp_path / "set", AS_PLACED)
+    assert [(row.status, row.code) for row in rows] == [("paired", ""), ("refused", "no-body")]
+
+
+def test_what_a_ct_did_not_measure_is_no_truth(tmp_path: Path) -> None:
+    folder = patient(tmp_path / "in" / "a", 0)
+    ct, _ = phantoms.body(0, PLACE)
+    ct[:, 36:40, 36:40] = -3024
+    io.write(volume(PLACE, ct), folder / "ct.mha", force=True)
+    (spec,) = cohort([tmp_path / "in"], simulated=False)
+    for one in PairedScan(spec, replace(AS_PLACED, size=0)):
+        assert not one.body[36:40, 36:40].any()
+        assert one.body[30:34, 36:40].all()
+        assert (one.ct[36:40, 36:40] > -900).all(), (
+            "filled before it is shrunk, so that no edge is seen there"
+        )
+
+
+def test_a_network_trained_on_pairs_is_not_measured_on_their_ct(tmp_path: Path) -> None:
+    root = paired_set(tmp_path)
+    series = {one["patient"]: one for one in read_manifest(root)["series"]}
+    learned = about(
+        TrainConfig(), {"series": [one for one in series.values() if one["split"] == "train"]}, 1, 1.0
+    )
+    card = Card("tiny", {}, "0", learned)
+    for name, one in series.items():
+        spec = of_paths([tmp_path / "in" / name / "ct.mha"], "CT")
+        if one["split"] == "train":
+            with pytest.raises(UsageError, match="trained on a scan") as refused:
+                assert_unseen(spec, [card])
+            assert refused.value.code == "trained-on"
+        else:
+            assert_unseen(spec, [card])
+    for n in (0, 1):  # Numbered patients of a set are others than those that are measured.
+        learned["data"][0]["id"] = f"patient-{n:04d}"
+        assert_unseen(
+            of_paths(
+                [tmp_path / "in" / name / "ct.mha" for name, one in series.items() if one["split"] == "val"],
+                "CT",
+            ),
+            [card],
+        )

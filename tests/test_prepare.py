@@ -187,3 +187,30 @@ def test_the_scans_are_never_replaced_by_the_set_made_of_them(tmp_path: Path) ->
                 prepare(SetSpec([scan]), tmp_path / root, out, force=True)
             assert raised.value.code in ("output-is-input", "other-files")
     assert (tmp_path / "scans" / "a" / "one.npy").read_bytes() == before
+
+
+def test_blank_slices_of_two_patients_are_no_common_slice(tmp_path: Path) -> None:
+    scans = [_scan(tmp_path, "a", 0), _scan(tmp_path, "b", 1)]
+    scans[1].split = "val"
+    for name in ("a", "b"):
+        values = np.load(tmp_path / f"{name}.npy")
+        values[1] = -1024
+        np.save(tmp_path / f"{name}.npy", values)
+    manifest = prepare(SetSpec(scans), tmp_path, tmp_path / "set")
+    blank = [[one.get("blank", False) for one in series["slices"]] for series in manifest["series"]]
+    assert blank == [[False, True, False]] * 2
+
+
+def test_a_region_that_no_slice_is_in_is_refused(tmp_path: Path) -> None:
+    scan = _scan(tmp_path, "a", 0)
+    scan.sites = {"chest": [0, 1], "pelvis": [500, 999]}
+    with pytest.raises(InputError, match=r"no slice in sites\.pelvis, 500 to 999; it has 0 to 2"):
+        prepare(SetSpec([scan]), tmp_path, tmp_path / "set")
+    assert not (tmp_path / "set").exists()
+
+
+def test_of_several_scans_one_is_always_kept_to_validate_on(tmp_path: Path) -> None:
+    paths = [tmp_path / name for name in "abcd"]
+    splits = [scan.split for scan in of_paths(paths, "CT", 0.1)[0].scans]
+    assert sorted(splits) == ["train"] * 3 + ["val"]
+    assert {scan.split for scan in of_paths(paths, "CT", 0.0)[0].scans} == {"train"}

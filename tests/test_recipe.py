@@ -34,11 +34,11 @@ from mesr.recipe import TrainConfig, check
         ("optimiser.decay=2", "optimiser.decay must lie from 0 to 1, found 2.0."),
         ("optimiser.fall=2", "optimiser.fall must lie from 0 to 1, found 2.0."),
         ("optimiser.ema=1.1", "optimiser.ema must lie from 0 to 1, found 1.1."),
-        ("optimiser.clip=-1", "optimiser.clip must be 0 or more, found -1.0."),
+        ("optimiser.clip=0", "optimiser.clip must be 1e-06 or more, found 0.0."),
         ("critic.steps=0", "critic.steps must be 1 or more, found 0."),
         ("critic.rate=-1", "critic.rate must be 0 or more, found -1.0."),
         ("checkpoint_minutes=-1", "checkpoint_minutes must be 0 or more, found -1.0."),
-        ("threads=-1", "threads must be 0 or more, found -1."),
+        ("threads=-1", "threads must lie from 0 to 1024, found -1."),
         (
             "schedule={l1: {ramp: -1}}",
             "schedule.l1 must begin at step 0 or later and rise over 0 steps or more, found 0 and -1.",

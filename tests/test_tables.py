@@ -121,3 +121,11 @@ def test_the_report_shows_every_site_scale_and_method_with_its_numbers() -> None
 def test_a_report_of_nothing_comparable_is_still_a_report() -> None:
     assert "**pelvis ×2**" in tables.report([row(model="ours")])
     assert "–" in tables.report([row(model="ours", mae_above=math.nan)])
+
+
+def test_a_blank_slice_made_exactly_is_left_out_of_the_mean_and_said_to_be() -> None:
+    rows = [row(slice=0, psnr=math.inf), row(slice=1, psnr=40.0), row(slice=2, psnr=42.0)]
+    assert tables.summary(rows)["pelvis", "2", "sinc"] == (41.0, math.sqrt(2), 2, 1)
+    assert "2 of 3 slices, one patient" in tables.site_table(rows, "pelvis", "2")
+    (below,) = tables.compare_floor(rows, {("pelvis", "2"): (-1.0, 60.0)}, "sinc")
+    assert not below.passed

@@ -10,7 +10,7 @@ from scans import dicom_series
 
 from mesr import evaluate, prepare, testset
 from mesr.data import digest
-from mesr.errors import UsageError
+from mesr.errors import OutputError, UsageError
 from mesr.inference import Options
 from mesr.intensity import HU_WINDOW, Window
 from mesr.models.weights import Card
@@ -113,3 +113,17 @@ def test_the_committed_sets_name_scans_that_are_there(shared_data: Path) -> None
     for split in ("test", "val"):
         spec = testset.specification(CONFIGS / f"{split}.yaml")
         assert all((shared_data / scan.path).exists() for scan in spec.scans)
+
+
+@pytest.mark.parametrize("found", [[0], [], [0, 1, 2], [5, 0]])
+@pytest.mark.parametrize("what", ["sites", "patients"])
+def test_a_range_is_two_numbers_in_order(what: str, found: list[int]) -> None:
+    with pytest.raises(UsageError, match=f"{what}.pelvis must be a first and a last slice") as refused:
+        testset.MeasuredScan("x", "CT", **{what: {"pelvis": found}})  # type: ignore[arg-type]
+    assert refused.value.code == "config"
+
+
+def test_a_log_that_cannot_be_written_is_said_to_be(tmp_path: Path) -> None:
+    with pytest.raises(OutputError) as refused:
+        testset.log_look(tmp_path, "mesr evaluate")
+    assert refused.value.code == "unwritable"

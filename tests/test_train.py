@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -18,7 +20,7 @@ from safetensors.torch import load_file, save_file
 from small_run import ARGS, silent, small_run, small_set
 
 from mesr.checkpoint import grow
-from mesr.data import reference_pair
+from mesr.data import load_slices, reference_pair
 from mesr.errors import MesrError, OutputError, UsageError, WeightsError
 from mesr.grid import fraction
 from mesr.losses import Ramp, l1, vgg
@@ -28,7 +30,7 @@ from mesr.models import weights as weights_files
 from mesr.models.weights import Card
 from mesr.progress import Progress
 from mesr.recipe import TrainConfig, ValidationConfig
-from mesr.train import train
+from mesr.train import train, validate
 
 
 @pytest.fixture(name="root")
@@ -311,3 +313,32 @@ def test_a_checkpoint_from_before_a_setting_existed_goes_on(root: Path, tmp_path
         changed = small_run(root, tmp_path / "run")
         changed.critic.steps = 1
         train(changed, silent)
+
+
+def test_a_run_does_not_go_on_with_another_set(root: Path, tmp_path: Path) -> None:
+    def run(steps: int) -> None:
+        config = small_run(tmp_path / "moved", tmp_path / "run", steps=steps)
+        config.optimiser.schedule = "constant"
+        train(config, silent)
+
+    shutil.copytree(root, tmp_path / "moved")
+    run(2)
+    manifest = json.loads((tmp_path / "moved" / "manifest.json").read_text())
+    manifest["series"][0]["slices"][0]["sha256"] = "0" * 64
+    (tmp_path / "moved" / "manifest.json").write_text(json.dumps(manifest))
+    with pytest.raises(UsageError, match="another training set") as refused:
+        run(4)
+    assert refused.value.code == "other-run"
+    shutil.rmtree(tmp_path / "moved")
+    shutil.copytree(root, tmp_path / "moved")
+    run(4)
+
+
+def test_a_blank_slice_says_nothing_in_validation(root: Path) -> None:
+    config = small_run(root, root)
+    model = build({"name": "nearest"})
+    real = load_slices(root, "val", ["CT"])
+    blank = dataclasses.replace(real[0], values=np.full_like(real[0].values, -1024))
+    scores = [validate(model, [*real, *more], config, torch.device("cpu"), False) for more in ([], [blank])]
+    assert scores[0] == scores[1]
+    assert validate(model, [blank], config, torch.device("cpu"), False) == {}

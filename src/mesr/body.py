@@ -74,6 +74,8 @@ def _otsu(values: FloatImage) -> float:
     sums = np.cumsum(counts * middles)
     with np.errstate(divide="ignore", invalid="ignore"):
         apart = below * above * np.square(sums / below - (sums[-1] - sums) / above)
+    if np.isnan(apart).all():
+        raise InputError("no-body", "A body with air around it was expected in the scan, found one value.")
     return float(middles[int(np.nanargmax(apart))])
 
 

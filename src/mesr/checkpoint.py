@@ -16,12 +16,11 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from . import config as configuration
 from .errors import OutputError, UsageError, WeightsError
-from .files import atomic_path, check_target
+from .files import check_target
 from .losses import Adversary
 from .models import weights as weights_files
 from .models.contract import SuperResolver
@@ -29,12 +28,19 @@ from .models.stems import DifferenceConv
 from .models.weights import Card
 from .provenance import Origin, origin_of
 from .recipe import TrainConfig
+from .tensors import write_tensors
 
 CHECKPOINT = "checkpoint.safetensors"
 
 
 class Run:
-    """The state of a training: what the checkpoint holds."""
+    """The state of a training: what the checkpoint holds.
+
+    Args:
+        adversary: where a critic is trained beside it.
+        origin: of the weights it starts from.
+        learnt: which set it learns from (`data.set_digest`); empty where that is not known.
+    """
 
     def __init__(
         self,
@@ -44,9 +50,10 @@ class Run:
         config: TrainConfig,
         adversary: Adversary | None = None,
         origin: Origin | None = None,
+        learnt: str = "",
     ) -> None:
         self.model, self.optimiser, self.out, self.config = model, optimiser, out, config
-        self.adversary, self.origin = adversary, origin
+        self.adversary, self.origin, self.learnt = adversary, origin, learnt
         self.step = 0
         self.seconds = 0.0
         self.average = {key: value.detach().clone() for key, value in model.state_dict().items()}
@@ -98,16 +105,16 @@ class Run:
             tensors |= _steps_so_far("critic-optimiser.", self.adversary.optimiser, critic)
         header = {
             "step": self.step, "seconds": self.seconds, "config": self._fixed(self.step), "origin": self.origin,
+            "set": self.learnt,
         }  # fmt: skip
-        with atomic_path(self.checkpoint, force=True) as temporary:
-            stored = {key: value.detach().cpu().contiguous() for key, value in tensors.items()}
-            save_file(stored, temporary, metadata={"run": json.dumps(header, sort_keys=True)})
+        stored = {key: value.detach().cpu().contiguous() for key, value in tensors.items()}
+        write_tensors(self.checkpoint, stored, {"run": json.dumps(header, sort_keys=True)}, force=True)
 
     def resume(self) -> None:
         """Go on from the checkpoint, if there is one.
 
         Raises:
-            UsageError: code `other-run`, it cannot be read or is of another configuration.
+            UsageError: code `other-run`, it cannot be read, or is of another configuration or training set.
         """
         self._since = time.monotonic()
         header = _header(self.out)
@@ -121,6 +128,13 @@ class Run:
                 "other-run",
                 f"The run's folder holds a checkpoint of another configuration ({', '.join(changed)} differ).",
                 "Choose another out=FOLDER, or remove the old run.",
+                self.out,
+            )
+        if header.get("set", self.learnt) != self.learnt:
+            raise UsageError(
+                "other-run",
+                "The run's folder holds a checkpoint of another training set.",
+                "Choose another out=FOLDER, or the set it began with.",
                 self.out,
             )
         with safe_open(self.checkpoint, framework="pt") as file:
@@ -240,7 +254,10 @@ def grow(model: SuperResolver, start: tuple[SuperResolver, Card]) -> None:
         given = {**given, **gates} if isinstance(getattr(donor, "stem", None), DifferenceConv) else given
     if {k: v.shape for k, v in given.items()} != {k: v.shape for k, v in own.items()}:
         raise WeightsError(
-            "weights-shapes", f"The weights {card.name} do not fit the model that is to start from them."
+            "weights-shapes",
+            f"The weights {card.name} do not fit the model that is to start from them"
+            + (f": they have {have} blocks, it has {count}." if have > count else "."),
+            "Give the model the width of the weights and at least their blocks.",
         )
     model.load_state_dict(given)
 

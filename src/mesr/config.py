@@ -29,6 +29,8 @@ def load(kind: type[Config], path: Path | None, overrides: Sequence[str] = ()) -
     if path is not None:
         try:
             values = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+        except FileNotFoundError:
+            raise UsageError("config", "There is no such configuration file.", path=path) from None
         except (OSError, UnicodeDecodeError, yaml.YAMLError):
             raise UsageError("config", "The configuration is not a readable YAML file.", path=path) from None
     if not isinstance(values, dict):
@@ -55,8 +57,17 @@ def build(kind: type[Config], values: Mapping[str, Any], where: str = "") -> Con
     try:
         return kind(**arguments)
     except TypeError:
-        missing = sorted(known - set(arguments))
-        raise UsageError("config", f"The configuration lacks one of {where}: {', '.join(missing)}.") from None
+        missing = (f"{where}{name}" for name in _needed(kind) if name not in arguments)
+        raise UsageError("config", f"The configuration lacks {', '.join(missing)}.") from None
+
+
+def _needed(kind: Any) -> list[str]:
+    """The fields without a default."""
+    return [
+        field.name
+        for field in dataclasses.fields(kind)
+        if field.default is field.default_factory is dataclasses.MISSING
+    ]
 
 
 def _checked(hint: Any, value: Any, where: str) -> Any:
@@ -72,7 +83,7 @@ def _checked(hint: Any, value: Any, where: str) -> Any:
     if origin is list:
         if not isinstance(value, list):
             raise UsageError("config", f"{where} must be a list, found {str(value)[:40]!r}.")
-        return [_checked(inner[0], one, where) for one in value]
+        return [_checked(inner[0], one, f"{where}[{n}]") for n, one in enumerate(value)]
     if origin is dict:
         if not isinstance(value, Mapping):
             raise UsageError("config", f"{where} must be a mapping, found {str(value)[:40]!r}.")

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -90,6 +90,15 @@ def read_manifest(root: Path) -> dict[str, Any]:
     return manifest
 
 
+def set_digest(manifest: Mapping[str, Any]) -> str:
+    """What tells a set from others, wherever its folder lies: its scans, their slices, and what LR is made from."""
+    return digest(
+        f"{one['id']} {one.get('paired', '')} {entry['sha256']}"
+        for one in manifest["series"]
+        for entry in one["slices"]
+    )
+
+
 def digest(pixels: Iterable[str]) -> str:
     """What tells a scan in a set, and so in a network's card, whatever its files are called: 16 hex digits.
 
@@ -126,7 +135,10 @@ def load_slices(
     if not found:
         raise InputError(
             "empty-training-set",
-            f"The training set holds no {'/'.join(modalities)} slice of split {split!r}.",
+            f"The training set holds no {'/'.join(modalities)} slice of split {split!r}"
+            + (f" in the sites {', '.join(sites)}" if sites else "")
+            + (f" of the scans {', '.join(series)}" if series else "")
+            + ".",
         )
     return found
 

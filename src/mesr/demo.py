@@ -24,7 +24,7 @@ from .modality import identified
 from .models import weights
 from .testset import counted_air
 from .upscaling import chosen
-from .volume import FloatImage
+from .volume import FloatImage, Note
 
 SCALE = Fraction(5, 2)
 SAMPLE = "J2K_pixelrep_mismatch.dcm"
@@ -44,6 +44,7 @@ class Demo:
         before_after, proof: pictures.
         measures: by method, of the slice shrunk and restored.
         model: the network's name.
+        notes: what was noticed of the slice.
     """
 
     result: Path
@@ -51,6 +52,7 @@ class Demo:
     proof: Path
     measures: dict[str, Measures]
     model: str
+    notes: tuple[Note, ...]
 
 
 def demonstrate(out: Path, model: str = "auto", options: Options = Options()) -> Demo:  # noqa: B008
@@ -92,7 +94,7 @@ def demonstrate(out: Path, model: str = "auto", options: Options = Options()) ->
         text = f"Made by mesr demo with {name}. {RESEARCH}\n"
         (folder / OWN).write_text(text, encoding="utf-8")
         before_after = out / outcome.preview.name
-    return Demo(out / RESULT, before_after, out / PROOF, measures, name)
+    return Demo(out / RESULT, before_after, out / PROOF, measures, name, outcome.notes)
 
 
 def _is_demo(folder: Path) -> bool:

@@ -28,7 +28,9 @@ def resolve_device(name: str) -> torch.device:
         device = torch.device(name)
         torch.empty(1, device=device)
     except (RuntimeError, AssertionError):
-        raise UsageError("device", f"There is no device {name[:40]!r} here.", "Use --device cpu.") from None
+        raise UsageError(
+            "device", f"There is no device {name[:40]!r} here.", "Use --device cpu, in a training device=cpu."
+        ) from None
     return device
 
 

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
 from fractions import Fraction
 from functools import cache, partial
 from pathlib import Path
@@ -91,16 +92,16 @@ def run(
     kind = recipe(degradation)
     degradation = text_of(kind)
     asked = {label(scale): scale for scale in map(parse_scale, scales)}
-    loaded = [weights_files.load(name) for name in models]
+    loaded = _each_once(weights_files.load(name) for name in models)
     assert_unseen(spec, [card for _, card in loaded])
     work = list(subjects(spec))
     if not work or not asked:
         modalities = "/".join(sorted({scan.modality for scan in spec.scans}))
         raise UsageError(
             "nothing-to-measure",
-            f"Slices of {modalities or 'scans'} and scales to measure at are needed,"
-            f" found {len(work)} slices and {len(asked)} scales.",
-            "Say what the scans are with --modality, and give --scales.",
+            f"Slices and scales to measure at are needed, found {len(work)} slices of {modalities or 'scans'}"
+            f" and {len(asked)} scales.",
+            "Give --scales." if work else "Check the modality, and the sites of a specification.",
         )
     if spec.split == "test":
         log_look(Path(spec.looks), command)
@@ -129,6 +130,8 @@ def measured(
 ) -> Iterator[Row]:
     """Every method on one pair, in their order; the pair is made only when one has no row in `file` yet.
 
+    A row that is there takes over what the specification calls its site and patient now.
+
     Args:
         make: makes the pair.
         window: intensity map of the pair.
@@ -140,8 +143,11 @@ def measured(
         precision = named(arithmetic(model, options.precision, device))
         own: dict[str, Any] = {"model": card.name, "weights_id": card.weights_id, "precision": precision}
         held = file.known.get(Key.of(about | own)) if file is not None else None
-        if held is not None:
-            yield held
+        if held is not None and file is not None:
+            now = replace(held, **about, **own)
+            if now != held:
+                file.add(now)
+            yield now
             continue
         pair = pair or make()
         # The effective scale may be off what was asked for by a fraction of a pixel.
@@ -151,6 +157,14 @@ def measured(
         if file is not None:
             file.add(row)
         yield row
+
+
+def _each_once(models: Iterable[Model]) -> list[Model]:
+    """Without those whose weights came before under another name: the same slices would count twice."""
+    first: dict[str, Model] = {}
+    for model, card in models:
+        first.setdefault(card.weights_id, (model, card))
+    return list(first.values())
 
 
 def degraded(

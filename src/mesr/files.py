@@ -24,12 +24,12 @@ def check_target(path: Path, *, force: bool = False) -> None:
     Raises:
         OutputError: code `exists` or `unwritable`.
     """
-    with _unwritable(path):
+    with unwritable(path):
         if path.exists() and not force and not (path.is_dir() and not any(path.iterdir())):
             raise OutputError(
                 "exists",
                 "The output exists already.",
-                "Choose another name or add --force to replace it.",
+                "Choose another name, or replace it: --force, in Python force=True.",
                 path,
             )
         # Whether the file system takes the longer name that it has until it is whole.
@@ -50,7 +50,7 @@ def check_file(path: Path, *, force: bool = False) -> None:
     Raises:
         OutputError: code `exists` or `unwritable`.
     """
-    with _unwritable(path):
+    with unwritable(path):
         if path.is_dir():
             raise OutputError(
                 "unwritable", "A file was to be written, found a folder there.", "Choose another name.", path
@@ -99,11 +99,11 @@ def atomic_path(path: Path, *, force: bool = False) -> Iterator[Path]:
     The temporary name keeps the suffixes, so that libraries which choose a format by suffix work.
     """
     check_file(path, force=force)
-    with _unwritable(path):
+    with unwritable(path):
         path.parent.mkdir(parents=True, exist_ok=True)
     temporary = _beside(path)
     try:
-        with _unwritable(path):
+        with unwritable(path):
             yield temporary
             sync(temporary)
             if not force and path.exists():
@@ -122,12 +122,12 @@ def atomic_folder(path: Path, *, force: bool = False) -> Iterator[Path]:
     always whole.
     """
     check_target(path, force=force)
-    with _unwritable(path):
+    with unwritable(path):
         path.parent.mkdir(parents=True, exist_ok=True)
     temporary = _beside(path)
     aside = path.with_name(f".{secrets.token_hex(6)}.old.{path.name}")
     try:
-        with _unwritable(path):
+        with unwritable(path):
             temporary.mkdir()
             yield temporary
             for file in temporary.rglob("*"):
@@ -156,13 +156,14 @@ def made(folder: Path) -> Path:
     Raises:
         OutputError: code `unwritable`.
     """
-    with _unwritable(folder):
+    with unwritable(folder):
         folder.mkdir(parents=True, exist_ok=True)
     return folder
 
 
 @contextlib.contextmanager
-def _unwritable(path: Path) -> Iterator[None]:
+def unwritable(path: Path) -> Iterator[None]:
+    """What the system refuses in the block, as `OutputError` with the code `unwritable`."""
     try:
         yield
     except OSError as error:
@@ -175,7 +176,7 @@ def _unwritable(path: Path) -> Iterator[None]:
 def sweep(path: Path) -> None:
     """Remove what killed writers left half done beside `path`; nobody may be writing it."""
     ours = re.compile(rf"\.[0-9a-f]{{12}}\.(old\.)?{re.escape(path.name)}")
-    with _unwritable(path):
+    with unwritable(path):
         left = [one for one in path.parent.glob(".*") if ours.fullmatch(one.name)]
         for one in left:
             if one.is_dir() and not one.is_symlink():

@@ -17,12 +17,12 @@ from .degrade.cone_beam import ConeBeam, simulate
 from .errors import UsageError
 from .geometry import Geometry
 from .grid import Axis, Grid
-from .intensity import AIR_HU, HU_WINDOW
+from .intensity import AIR_HU, HU_WINDOW, missing
 from .modality import identified
 from .patients import PatientSpec
 from .prepare import slice_number, volumes
 from .registration import assess, register
-from .resample import resize, resize_mask
+from .resample import fill_padding, resize, resize_mask
 from .testset import counted_air
 from .volume import FloatImage, Mask, Volume
 
@@ -113,6 +113,7 @@ class PairedScan:
     def _measured(self) -> Iterator[PairedSlice]:
         volume, other = (identified(io.read(path), "CT") for path in (self.spec.ct, self.spec.cbct))
         ct, cbct = placed(volume), placed(other, cone_beam=True)
+        measured = hu(volume)[1]
         back = self._align(cbct, ct)
         grid = plane_grid(volume.geometry, self.config.size)
         place = volume.geometry.resampled(grid)
@@ -123,13 +124,14 @@ class PairedScan:
         least_pixels = LEAST_BODY_MM2 / (place.spacing[1] * place.spacing[2])
         for k, values in enumerate(ct.values):
             body = resize_mask(rim[k], grid.rows, grid.columns)
-            kept = body & allowed[k]
+            kept = body & allowed[k] & resize_mask(measured[k], grid.rows, grid.columns)
             if kept.sum() < max(LEAST_COVERED * body.sum(), least_pixels):
                 self.left_out += 1
                 continue
             inside = resize_mask(ct.body[k], grid.rows, grid.columns)
             number = slice_number(volume, k)
-            yield PairedSlice(shrunk(values, grid), moved[k], kept, inside, number, place.spacing)
+            truth = fill_padding(values, ~measured[k])
+            yield PairedSlice(shrunk(truth, grid), moved[k], kept, inside, number, place.spacing)
 
     def _align(self, cbct: Placed, ct: Placed) -> itk.Transform:
         """Takes points of the CT to points of the CBCT; what is judged is what is used.
@@ -156,7 +158,7 @@ class PairedScan:
 
     def _simulated(self, volume: Volume) -> Iterator[PairedSlice]:
         """Pairs of a CT and what a cone-beam scanner would have made of its slices."""
-        values, _ = hu(volume)
+        values, measured = hu(volume)
         rim, body = (body_mask(values, volume.geometry, rim_mm=mm) for mm in (RIM_MM, 0.0))
         grid = plane_grid(volume.geometry, self.config.size)
         spacing = volume.geometry.resampled(grid).spacing
@@ -166,11 +168,12 @@ class PairedScan:
                 self.left_out += 1
                 continue
             number = slice_number(volume, k)
+            truth = fill_padding(one, ~measured[k])
             # Without the couch, which is background and would only cost time.
-            alone = np.where(rim[k], one, np.float32(AIR_HU))
+            alone = np.where(rim[k], truth, np.float32(AIR_HU))
             cbct = simulate(alone, (dy, dx), self.config.beam, self._seed(number))
-            kept, inside = (resize_mask(mask[k], grid.rows, grid.columns) for mask in (rim, body))
-            yield PairedSlice(shrunk(one, grid), shrunk(cbct, grid), kept, inside, number, spacing)
+            kept, inside = (resize_mask(mask[k], grid.rows, grid.columns) for mask in (rim & measured, body))
+            yield PairedSlice(shrunk(truth, grid), shrunk(cbct, grid), kept, inside, number, spacing)
 
     def _seed(self, number: int) -> int:
         """Another one for every patient and slice."""
@@ -196,8 +199,9 @@ def hu(volume: Volume) -> tuple[FloatImage, Mask]:
     for k in range(len(volume.slices)):
         one = volume.slices[k]
         values[k] = counted_air(one, "HU", HU_WINDOW)
-        if one.padding is not None:
-            measured[k] = ~one.padding
+        unseen = missing(one.values, one.padding, "HU")
+        if unseen is not None:
+            measured[k] = ~unseen
     return values, measured
 
 

@@ -19,13 +19,22 @@ import numpy as np
 import numpy.typing as npt
 
 from . import itk, quality
-from .data import FORMAT, MANIFEST
-from .errors import InputError, UsageError
+from .data import FORMAT, MANIFEST, digest
+from .errors import InputError, InternalError, MesrError, MissingExtra, OutputError, UsageError
 from .files import atomic_folder, safe_name
 from .intensity import AIR_HU, HU_WINDOW
 from .paired import LEAST_SIDE, PairedScan, PairedSlice, PairingConfig
 from .patients import PatientSpec, drawn
-from .prepare import ScanSpec, SetSpec, assert_slices, assert_split, body_extent, check_place, site_of
+from .prepare import (
+    ScanSpec,
+    SetSpec,
+    assert_slices,
+    assert_split,
+    body_extent,
+    check_place,
+    prepared,
+    site_of,
+)
 from .quality import Quality
 from .volume import FloatImage
 
@@ -79,12 +88,20 @@ def prepare_pairs(
     with atomic_folder(out, force=force) as folder:
         for n, spec in enumerate(patients):
             scan, place = PairedScan(spec, config), folder / f"{n:04d}-{safe_name(spec.patient)}"
+            problem: MesrError | None = None
             try:
                 made[n] = _written(scan, place)
                 rows[n] = _row(made[n], scan)
             except (InputError, UsageError) as error:
-                rows[n] = Quality.refused(spec.patient, error, scan.alignment)
-                shutil.rmtree(place)
+                problem = error
+            except (OutputError, MissingExtra):
+                raise
+            except Exception as bug:  # The other patients' pairs took hours. Its text may hold patient data.
+                problem = InternalError(bug)
+            if problem is not None:
+                made.pop(n, None)
+                rows[n] = Quality.refused(spec.patient, problem, scan.alignment)
+                shutil.rmtree(place, ignore_errors=True)
             if on_patient is not None:
                 on_patient(rows[n])
         if not made:
@@ -167,6 +184,7 @@ def _series(entry: _Written, spec: PatientSpec) -> dict[str, Any]:
         "spacing": list(entry.spacing),
         "window": [HU_WINDOW.low, HU_WINDOW.high],
         "paired": "cbct" if spec.cbct else "simulated-cbct",
+        "digest": digest(one.sha256 for one in prepared(Path(spec.ct), "CT")),
         "slices": entry.slices,
     }
 

@@ -125,11 +125,14 @@ def pair_grid(lr: Geometry, hr: Geometry) -> Grid:
     """
     if lr.size[0] != hr.size[0]:
         raise _no_pair(
-            f"The two volumes have {lr.size[0]} and {hr.size[0]} slices; a pair has the same slices."
+            f"The two volumes have {lr.size[0]} and {hr.size[0]} slices; a pair has the same slices.",
+            "Name two scans of the same slices.",
         )
     if hr.size[1] < lr.size[1] or hr.size[2] < lr.size[2]:
         raise _no_pair(
-            f"The first volume of a pair is the coarser one, found {_by(lr)} and {_by(hr)} pixels."
+            f"The first volume of a pair is the coarser one, found {_by(lr)} and {_by(hr)} pixels"
+            " (rows × columns).",
+            "Name the coarser one first.",
         )
     if lr.known and hr.known:
         _assert_same_view(lr, hr)
@@ -139,7 +142,7 @@ def pair_grid(lr: Geometry, hr: Geometry) -> Grid:
 
 def _assert_same_view(lr: Geometry, hr: Geometry) -> None:
     if float(np.abs(lr.directions - hr.directions).max()) > 1e-3:
-        raise _no_pair("The two volumes of a pair must have the same orientation, found another.")
+        raise _no_pair("The two volumes of a pair must have the same orientation, found another.", CROP)
     tolerance = np.array([0.1 * hr.spacing[0], 0.5 * hr.spacing[1], 0.5 * hr.spacing[2]])
     # Slices are compared at their centres, rows and columns at their outer edges.
     for k in {0, hr.size[0] - 1}:
@@ -148,7 +151,8 @@ def _assert_same_view(lr: Geometry, hr: Geometry) -> None:
             if (apart > tolerance).any():
                 raise _no_pair(
                     "The two volumes of a pair must cover the same field of view,"
-                    f" found edges {float(apart.max()):.3g} mm apart."
+                    f" found edges {float(apart.max()):.3g} mm apart.",
+                    CROP,
                 )
 
 
@@ -158,14 +162,15 @@ def _corners(geometry: Geometry, k: int) -> tuple[np.ndarray, np.ndarray]:
     return geometry.position(k, -0.5, -0.5), last
 
 
-def _no_pair(sentence: str) -> GeometryInput:
-    return GeometryInput(
-        "not-a-pair", sentence, "Crop or resample the finer volume to the field of view of the coarser."
-    )
+CROP = "Crop or resample the finer volume to the field of view of the coarser."
+
+
+def _no_pair(sentence: str, fix: str) -> GeometryInput:
+    return GeometryInput("not-a-pair", sentence, fix)
 
 
 def _by(geometry: Geometry) -> str:
-    return f"{geometry.size[2]}×{geometry.size[1]}"
+    return f"{geometry.size[1]} × {geometry.size[2]}"
 
 
 def scale_label(grid: Grid) -> str:

@@ -52,6 +52,9 @@ class PatientSpec:
     source: str = "not stated"
     sites: dict[str, list[int]] = field(default_factory=dict)
 
+    def __post_init__(self) -> None:
+        prepare.assert_ranges(self.sites, "sites")
+
 
 @dataclass
 class CohortSpec:

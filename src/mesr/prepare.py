@@ -54,6 +54,9 @@ class ScanSpec:
     sites: dict[str, list[int]] = field(default_factory=dict)
     name: str = ""
 
+    def __post_init__(self) -> None:
+        assert_ranges(self.sites, "sites")
+
     @property
     def label(self) -> str:
         """What the manifest calls it."""
@@ -81,13 +84,14 @@ def specification(path: Path) -> tuple[SetSpec, Path]:
 
 
 def of_paths(paths: list[Path], modality: Modality, validation: float, seed: int = 0) -> tuple[SetSpec, Path]:
-    """A set of one's own scans, one patient a path; `validation` of them are kept for validation.
+    """A set of one's own scans, one patient a path; `validation` of them, at least one of several, are kept for validation.
 
     They are numbered: a file's name may be the patient's.
     """
     places = sorted(str(path.resolve()) for path in paths)
     order = np.random.default_rng(seed).permutation(len(places))
-    kept = set(order[: round(validation * len(places))].tolist()) if len(places) > 1 else set()
+    count = max(1, round(validation * len(places))) if validation and len(places) > 1 else 0
+    kept = set(order[:count].tolist())
     scans = [
         ScanSpec(place, "val" if n in kept else "train", f"patient-{n:04d}", modality, name=f"scan-{n:04d}")
         for n, place in enumerate(places)
@@ -187,7 +191,7 @@ def assert_split(spec: SetSpec) -> None:
 
 
 def assert_slices(series: list[dict[str, Any]]) -> None:
-    """No slice in two splits, by its pixels.
+    """No slice in two splits, by its pixels. Blank ones look alike whoever they are of.
 
     Raises:
         InputError: one is.
@@ -195,7 +199,7 @@ def assert_slices(series: list[dict[str, Any]]) -> None:
     splits: dict[str, str] = {}
     for one in series:
         for entry in one["slices"]:
-            if splits.setdefault(entry["sha256"], one["split"]) != one["split"]:
+            if not entry.get("blank") and splits.setdefault(entry["sha256"], one["split"]) != one["split"]:
                 raise InputError(
                     "split",
                     "The same slice is in both train and val.",
@@ -210,7 +214,9 @@ def _prepare_scan(scan: ScanSpec, root: Path, folder: Path) -> dict[str, Any]:
     slices: list[dict[str, Any]] = []
     spacing: tuple[float, ...] = ()
     window: list[float] = []
+    numbers: list[int] = []
     for one in prepared(root / scan.path, scan.modality):
+        numbers.append(one.number)
         spacing, window = spacing or one.spacing, [one.window.low, one.window.high]
         file = f"{scan.split}/{name}/{one.number:05d}-{len(slices):05d}.npy"
         np.save(folder / file, one.values, allow_pickle=False)
@@ -221,9 +227,11 @@ def _prepare_scan(scan: ScanSpec, root: Path, folder: Path) -> dict[str, Any]:
                 "shape": list(one.values.shape),
                 "sha256": one.sha256,
             }
+            | ({"blank": True} if one.values.min() == one.values.max() else {})
         )
     if not slices:
         raise InputError("no-slices", "The scan has no slice that can be used.", path=scan.path)
+    assert_covered(scan.sites, numbers, name)
     return {
         "id": name,
         "patient": scan.patient,
@@ -335,6 +343,43 @@ def _extent(inside: Mask) -> slice:
     first = max(0, first - (lacking + 1) // 2)
     last = min(len(inside), max(last, first + min(SMALLEST, len(inside))))
     return slice(min(first, last - min(SMALLEST, len(inside))), last)
+
+
+def assert_ranges(ranges: Mapping[str, Sequence[int]], what: str) -> None:
+    """Every region is from a first to a last slice.
+
+    Args:
+        what: the specification's name for them.
+
+    Raises:
+        UsageError: one is not, code `config`.
+    """
+    for name, found in ranges.items():
+        if len(found) != 2 or found[0] > found[1]:
+            raise UsageError(
+                "config",
+                f"{what}.{name[:40]} must be a first and a last slice, such as [12, 40]; found {str(list(found))[:40]}.",
+            )
+
+
+def assert_covered(sites: Mapping[str, Sequence[int]], numbers: Sequence[int], scan: str) -> None:
+    """Every region has a slice of the scan, where it has any at all.
+
+    Args:
+        numbers: of its slices.
+        scan: what the specification calls it.
+
+    Raises:
+        InputError: code `no-slices`.
+    """
+    for site, (first, last) in sites.items():
+        if numbers and not any(first <= number <= last for number in numbers):
+            raise InputError(
+                "no-slices",
+                f"The scan {scan[:60]} has no slice in sites.{site[:40]}, {first} to {last}; it has {min(numbers)} to"
+                f" {max(numbers)}.",
+                "Ranges are of the numbers in the file names, else of slice indices.",
+            )
 
 
 def site_of(sites: Mapping[str, Sequence[int]], number: int) -> str:

@@ -92,4 +92,4 @@ def _size(volume: Volume) -> str:
     spacing = f", {volume.spacing[1]:.3g} mm" if volume.geometry.known else ""
     if volume.geometry.known and abs(volume.spacing[1] - volume.spacing[2]) > 1e-3 * volume.spacing[1]:
         spacing = f", {volume.spacing[1]:.3g} x {volume.spacing[2]:.3g} mm"
-    return f"{columns} x {rows}{spacing}"
+    return f"{rows} x {columns}{spacing}"

@@ -43,7 +43,7 @@ def about(
     used = [one for one in manifest["series"] if _sampled(one, sampling)]
     own = [
         {key: one[key] for key in ("id", "modality", "licence", "source")}
-        | {"slices": len(one["slices"]), "digest": digest(entry["sha256"] for entry in one["slices"])}
+        | {"slices": len(one["slices"]), "digest": _digest(one)}
         for one in used
     ]
     return {
@@ -69,6 +69,11 @@ def about(
         },
         "data": own + _others(own, origin["data"] if origin else []),
     }
+
+
+def _digest(series: Mapping[str, Any]) -> str:
+    """Of a scan's slices as `prepare` makes them; a paired set holds others of it, and says which."""
+    return str(series.get("digest") or digest(entry["sha256"] for entry in series["slices"]))
 
 
 def _sampled(series: Mapping[str, Any], sampling: SamplingConfig) -> bool:

@@ -14,6 +14,8 @@ from .losses import compound as losses
 from .optimiser import OptimiserConfig
 from .sampling import SamplingConfig
 
+MAX_THREADS = 1024
+
 _RANGES: dict[str, tuple[float, float]] = {
     "sampling.patch": (1, math.inf),
     "sampling.batch": (1, math.inf),
@@ -37,13 +39,13 @@ _RANGES: dict[str, tuple[float, float]] = {
     "optimiser.every": (1, math.inf),
     "optimiser.fall": (0, 1),
     "optimiser.warmup": (0, math.inf),
-    "optimiser.clip": (0, math.inf),
+    "optimiser.clip": (1e-6, math.inf),
     "optimiser.ema": (0, 1),
     "validation.every": (1, math.inf),
     "validation.slices": (1, math.inf),
     "steps": (1, math.inf),
     "checkpoint_minutes": (0, math.inf),
-    "threads": (0, math.inf),
+    "threads": (0, MAX_THREADS),
 }
 """The least and the most of every setting that is a number, both allowed."""
 

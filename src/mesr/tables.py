@@ -35,7 +35,10 @@ _SHOWN = (
 
 
 class Mean(NamedTuple):
-    """Mean ± standard deviation over slices, and how many there were; slices without the measure are left out."""
+    """Mean ± standard deviation over slices, and how many there were.
+
+    Slices without the measure are left out, and those that a method makes exactly, whose PSNR has no end: blank ones.
+    """
 
     mean: float
     sd: float
@@ -203,11 +206,13 @@ def site_table(rows: Sequence[Row], site: str, scale: str) -> str:
         own = [row for row in here if row.model == model]
         means = (_mean(own, name) for name, _, _ in _SHOWN)
         body.append([model, *(_spread(m, d) for m, (_, _, d) in zip(means, _SHOWN, strict=True))])
-    most = _mean([row for row in here if row.model == models[0]], "psnr")
+    first = [row for row in here if row.model == models[0]]
+    most = _mean(first, "psnr")
+    left_out = f"{most.slices} of " if most.slices < len(first) else ""
     unit = here[0].unit or "the scan's unit"
     effective = sorted({f"{row.scale_rows:.4g}x{row.scale_columns:.4g}" for row in here})
     heading = (
-        f"**{site} ×{scale}** – {_slices(most.slices)}, {_patients(most.patients)}; body and window errors in {unit};"
+        f"**{site} ×{scale}** – {left_out}{_slices(len(first))}, {_patients(most.patients)}; body and window errors in {unit};"
         f" effective scale {', '.join(effective)}; {here[0].degradation}"
     )
     return heading + "\n\n" + markdown(["method", *(title for _, title, _ in _SHOWN)], body)
@@ -237,10 +242,10 @@ def markdown(header: Sequence[str], body: Sequence[Sequence[str]]) -> str:
 
 def _mean(rows: Sequence[Row], measure: str) -> Mean:
     kept = [(row.measure(measure), row.patient) for row in rows]
-    kept = [(value, patient) for value, patient in kept if not math.isnan(value)]
+    kept = [(value, patient) for value, patient in kept if math.isfinite(value)]
     values = np.array([value for value, _ in kept])
     mean = float(values.mean()) if len(values) else math.nan
-    sd = float(values.std(ddof=1)) if len(values) > 1 and math.isfinite(mean) else math.nan
+    sd = float(values.std(ddof=1)) if len(values) > 1 else math.nan
     return Mean(mean, sd, len(values), len({patient for _, patient in kept}))
 
 

@@ -20,10 +20,11 @@ from .config import load
 from .data import digest
 from .degrade import Degradation, seed_of
 from .errors import InputError, UsageError
+from .files import unwritable
 from .intensity import AIR_HU, Window, window_for
 from .modality import identified
 from .models.weights import Card
-from .prepare import prepared, slice_number, volumes
+from .prepare import assert_covered, assert_ranges, prepared, slice_number, volumes
 from .results import code_identity
 from .volume import FloatImage, Modality, Slice, Volume
 
@@ -51,10 +52,19 @@ class MeasuredScan:
     licence: str = "not stated"
     source: str = "not stated"
 
+    def __post_init__(self) -> None:
+        assert_ranges(self.sites, "sites")
+        assert_ranges(self.patients, "patients")
+
     @property
     def label(self) -> str:
         """What the results call it."""
         return self.name or Path(self.path).name
+
+    @property
+    def people(self) -> set[str]:
+        """The patients it names."""
+        return set(self.patients) or {self.patient or self.label}
 
     def place(self, number: int) -> tuple[str, str] | None:
         """Site and patient of a slice, or None where it is not to be measured."""
@@ -99,16 +109,40 @@ def specification(path: Path) -> EvaluationSpec:
     return spec
 
 
-def of_paths(paths: Sequence[Path], modality: Modality) -> EvaluationSpec:
+def of_paths(paths: Sequence[Path], modality: Modality | None) -> EvaluationSpec:
     """A specification of a user's own scans: one patient a path.
 
     They are numbered, and under another word than a training set numbers its scans: these are others.
+
+    Args:
+        modality: of all; None takes what the files say.
+
+    Raises:
+        UsageError: code `modality-needed`, a file does not say it.
+        InputError: a scan cannot be read.
     """
     scans = [
-        MeasuredScan(str(path.resolve()), modality, patient=f"patient-{n:04d}", name=f"measured-{n:04d}")
+        MeasuredScan(
+            str(path.resolve()),
+            modality or _said(path),
+            patient=f"measured-{n:04d}",
+            name=f"measured-{n:04d}",
+        )
         for n, path in enumerate(paths)
     ]
     return EvaluationSpec(scans, "/")
+
+
+def _said(path: Path) -> Modality:
+    said = next(volumes(path)).modality
+    if said is None:
+        raise UsageError(
+            "modality-needed",
+            "The file does not say whether it is CT or MR.",
+            "Add --modality ct or mr.",
+            path,
+        )
+    return said
 
 
 class Subject(NamedTuple):
@@ -154,7 +188,13 @@ class Subject(NamedTuple):
 
 
 def subjects(spec: EvaluationSpec) -> Iterator[Subject]:
+    """Every slice to measure on.
+
+    Raises:
+        InputError: a scan cannot be read, or has no slice in one of its sites, code `no-slices`.
+    """
     for scan in spec.scans:
+        numbers = []
         for volume in volumes(Path(spec.root) / scan.path):
             if volume.modality not in (scan.modality, None):
                 continue
@@ -162,9 +202,11 @@ def subjects(spec: EvaluationSpec) -> Iterator[Subject]:
             window = window_for(volume)
             for k in range(len(volume.slices)):
                 number = slice_number(volume, k)
+                numbers.append(number)
                 place = scan.place(number)
                 if place is not None:
                     yield Subject(scan, volume, window, k, number, *place)
+        assert_covered(scan.sites, numbers, scan.label)
 
 
 def counted_air(one: Slice, unit: str, window: Window) -> FloatImage:
@@ -175,14 +217,20 @@ def counted_air(one: Slice, unit: str, window: Window) -> FloatImage:
 
 
 def log_look(path: Path, command: str) -> None:
-    """Add date, commit and command to the log of looks at a test set."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    fresh = not path.exists()
-    with path.open("a", encoding="utf-8", newline="") as file:
-        lines = csv.writer(file, lineterminator="\n")
-        if fresh:
-            lines.writerow(["date", "commit", "command"])
-        lines.writerow([datetime.datetime.now(datetime.UTC).date().isoformat(), code_identity(), command])
+    """Add date, commit and command to the log of looks at a test set.
+
+    Raises:
+        OutputError: code `unwritable`.
+    """
+    with unwritable(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        fresh = not path.exists()
+        with path.open("a", encoding="utf-8", newline="") as file:
+            lines = csv.writer(file, lineterminator="\n")
+            if fresh:
+                lines.writerow(["date", "commit", "command"])
+            today = datetime.datetime.now(datetime.UTC).date()
+            lines.writerow([today.isoformat(), code_identity(), command])
 
 
 def assert_unseen(spec: EvaluationSpec, cards: Sequence[Card]) -> None:

@@ -23,7 +23,7 @@ from torch import Tensor
 from . import config as configuration
 from . import parallel, runtime
 from .checkpoint import Run, begin, made_folder
-from .data import Batch, TrainingSlice, load_slices, read_manifest, reference_pair
+from .data import Batch, TrainingSlice, load_slices, read_manifest, reference_pair, set_digest
 from .device import resolve_device, use_bf16
 from .errors import MesrError, UsageError
 from .grid import fraction
@@ -90,7 +90,7 @@ def train(config: TrainConfig, report: Reporter | None = None) -> Path:
     optimiser = make_optimiser(model, config.optimiser)
     bf16 = use_bf16(config.precision, device)
     loss_of, adversary = objective(config, device, bf16)
-    run = Run(model, optimiser, out, config, adversary, origin)
+    run = Run(model, optimiser, out, config, adversary, origin, set_digest(read_manifest(root)))
     run.resume()
     parallel.check_same(run.step)
     logs = Logs(out, run.step, config.steps) if rank == 0 else None
@@ -211,7 +211,8 @@ def validate(
             with torch.no_grad(), torch.autocast(device.type, torch.bfloat16, enabled=bf16):
                 sr = model.whole(pair.lr, pair.grid)
             value = psnr(sr[0, 0].cpu().numpy(), pair.hr[0, 0].cpu().numpy(), math.ceil(scale))
-            scores.setdefault(f"{one.site} ×{scale:g}", []).append(value)
+            if value < math.inf:  # A blank slice, made exactly, says nothing.
+                scores.setdefault(f"{one.site} ×{scale:g}", []).append(value)
     return {key: sum(values) / len(values) for key, values in sorted(scores.items())}
 
 

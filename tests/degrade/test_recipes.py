@@ -63,6 +63,13 @@ def test_what_is_at_its_default_is_left_out() -> None:
         "cbct:views=0",
         "cbct:rings=1",
         "cbct:blur_mm=inf",
+        "cbct:source_mm=1e30",
+        "cbct:element_mm=1e-9",
+        "cbct:photons=1e-30",
+        "cbct:scatter=1e300",
+        "cbct:views=1000000000000",
+        "noise:sigma=1e300",
+        "noise:correlation=1e6",
     ],
 )
 def test_what_no_recipe_takes_is_refused(text: str) -> None:

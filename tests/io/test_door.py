@@ -226,3 +226,11 @@ print(peak() - before)
         command = [sys.executable, "-c", script, str(tmp_path / name)]
         printed = subprocess.run(command, capture_output=True, text=True, check=True)
         assert int(printed.stdout) < 8192, f"{printed.stdout} KiB for a volume of 16 MiB"
+
+
+@pytest.mark.parametrize("name", ["out.jpg", "out.TIF", "out.dicom"])
+def test_a_name_that_ends_like_another_picture_is_refused(tmp_path: Path, name: str) -> None:
+    with pytest.raises(UsageError, match=r"not written as \.") as refused:
+        io.write(volume(), tmp_path / name)
+    assert refused.value.code == "format"
+    assert not list(tmp_path.iterdir())

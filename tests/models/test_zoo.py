@@ -139,8 +139,26 @@ def test_an_unknown_architecture_or_argument_gets_a_suggestion() -> None:
 
 @pytest.mark.parametrize("corrections", [-1, 1.5, "two", 31])
 def test_corrections_that_make_no_sense_are_refused(corrections: object) -> None:
-    with pytest.raises(UsageError, match="whole number from 0 to 30"):
+    with pytest.raises(UsageError, match="whole number"):
         build({"name": "mesr", "args": {"corrections": corrections}})
+
+
+@pytest.mark.parametrize(
+    ("argument", "value"),
+    [
+        ("blocks", -1),
+        ("blocks", "abc"),
+        ("blocks", True),
+        ("features", 0),
+        ("skip", "cubic"),
+        ("bias", 1),
+        ("max_scale", "4"),
+    ],
+)
+def test_an_argument_unlike_its_default_is_refused_in_a_sentence(argument: str, value: object) -> None:
+    with pytest.raises(UsageError, match=f"{argument} of the architecture mesr must be") as refused:
+        build({"name": "mesr", "args": {argument: value}})
+    assert refused.value.code == "architecture"
 
 
 @pytest.mark.parametrize("name", ["mesr", "mesr-shuffled"])

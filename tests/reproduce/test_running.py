@@ -361,3 +361,39 @@ def test_the_critic_s_slope_is_that_of_its_late_lessons(tmp_path: Path) -> None:
     assert slope(tmp_path / "log.csv") == pytest.approx(1.05)
     (tmp_path / "log.csv").write_text("step,quantity,value\n1,loss,0.5\n")
     assert slope(tmp_path / "log.csv") == 0
+
+
+def test_a_row_whose_measurements_were_lost_is_measured_again(
+    finished: tuple[Setting, Path], tmp_path: Path
+) -> None:
+    setting, held = finished
+    shutil.copytree(held, tmp_path / "out")
+    file, rows = tmp_path / "out" / "results.csv", _rows(_runner(setting, held))
+    whole = file.read_text()
+    row = next(one for one in rows if one.method == "bicubic")
+    kept = [line for line in whole.splitlines(keepends=True) if line.split(",")[1] != "bicubic"]
+    file.write_text("".join(kept))
+    assert not Measured(tmp_path / "out", State(tmp_path / "out", "smoke", setting.source.identity)).of(row)
+    told: list[str] = []
+    again = Runner(setting, tmp_path / "out", device="cpu", threads=1, telling=Telling(told.append))
+    again.run(rows)
+    assert any(row.id in line for line in told)
+    assert not any("srcnn" in line for line in told), "what is whole is not measured again"
+    assert len(read_results(file)) == len(whole.splitlines()) - 1
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '{"format": 3, "rows": [], "trainings": {}}',
+        '{"format": 3, "rows": {}, "trainings": {}}',
+        '{"format": 3, "budget": "smoke", "data": "x", "rows": {"a": {"status": "banana"}}, "trainings": {}}',
+        '{"format": 3, "budget": "smoke", "data": "x", "rows": {}, "trainings": {"a": {"fingerprint": "", "weights_id": "",'
+        ' "steps": 1, "samples": 1, "samples_at": 1, "minutes": 1, "course": []}}}',
+    ],
+)
+def test_a_damaged_plan_is_refused(tmp_path: Path, text: str) -> None:
+    (tmp_path / "plan.json").write_text(text)
+    with pytest.raises(InputError) as refused:
+        State(tmp_path, "smoke", "x")
+    assert refused.value.code == "plan-format"

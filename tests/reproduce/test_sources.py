@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -148,3 +149,35 @@ def test_scans_are_told_apart_by_their_files_and_a_missing_one_is_no_accident(tm
     longer = one.identity
     file.unlink()
     assert len({before, longer, one.identity}) == 3
+
+
+@pytest.fixture
+def described(tmp_path: Path) -> Path:
+    """A folder with scans and the three files that describe it."""
+    small_source(tmp_path)
+    (tmp_path / "scans.yaml").write_text(
+        "scans:\n"
+        "  - {path: train, split: train, patient: p1, modality: CT, name: first, sites: {pelvis: [0, 99999]}}\n"
+        "  - {path: val, split: val, patient: p2, modality: CT}\n"
+    )
+    (tmp_path / "val.yaml").write_text("scans: [{path: val, modality: CT, patient: p2}]\n")
+    (tmp_path / "test.yaml").write_text(
+        "split: test\nlooks: looks.csv\nscans: [{path: test, modality: CT, patient: p3}]\n"
+    )
+    return tmp_path
+
+
+def test_one_site_is_taken_of_a_scan_by_its_name_in_the_set(described: Path) -> None:
+    found = source(described)
+    manifest = prepare(found.training, found.root, described / "set")
+    assert manifest["series"][0]["id"] == "first"
+    assert load_slices(described / "set", "train", ["CT"], found.sites, found.series)
+
+
+@pytest.mark.parametrize(("file", "other"), [("test.yaml", "p1"), ("test.yaml", "p2"), ("val.yaml", "p1")])
+def test_a_patient_who_is_trained_on_is_not_measured_on(described: Path, file: str, other: str) -> None:
+    text = (described / file).read_text()
+    (described / file).write_text(re.sub("patient: p.", f"patient: {other}", text))
+    with pytest.raises(InputError, match="more than one of train, val and test") as refused:
+        source(described)
+    assert refused.value.code == "split"

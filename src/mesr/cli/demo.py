@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from ..kernels import library
-from .console import door, out, shown
+from .console import door, out, shown, tell
 
 
 @door
@@ -39,4 +39,5 @@ def demo(
         table.add_row(name, f"{measures.psnr:.2f}", f"{measures.rmse_body:.1f}")
     out.print(table)
     out.print(f"  drawn             {shown(made.proof)}")
+    tell(made.notes)
     out.print(f"{time.perf_counter() - began:.1f} s. {demonstration.RESEARCH}")

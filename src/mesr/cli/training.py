@@ -63,7 +63,8 @@ def prepare(
     out.print(f"{shown(output)}: {len(spec.scans) - held} scans to train on, {held} to validate on.")
     if not held:
         out.print(
-            "note: nothing is kept to validate on, which training needs; give more scans or a larger --val."
+            "note: nothing is kept to validate on, which training needs; name another scan, or train with"
+            " validation.scales=[]."
         )
 
 
@@ -149,7 +150,8 @@ def evaluate(
         typer.Option(metavar="LR HR", help="A coarse and a fine scan of one thing, rather than shrinking."),
     ] = None,
     modality: Annotated[
-        Modalities | None, typer.Option(case_sensitive=False, help="Of scans that do not say it.")
+        Modalities | None,
+        typer.Option(case_sensitive=False, help="Of scans; as their files say where left out."),
     ] = None,
     degradation: Annotated[str, typer.Option(help="How references are shrunk.")] = "bicubic",
     pictures: Annotated[
@@ -196,7 +198,9 @@ def evaluate(
     with atomic_path(output / "tables.md", force=True) as temporary:
         temporary.write_text(text, encoding="utf-8")
     out.print(text.rstrip())
-    out.print(f"{shown(output / 'results.csv')}: {len(rows)} rows")
+    out.print(
+        f"{shown(output / 'results.csv')} has the {len(rows)} rows of this run, tables.md this run alone."
+    )
     if pictures is None:
         return
     if pairs is not None:
@@ -215,9 +219,7 @@ def _specification(inputs: list[Path], modality: str | None) -> EvaluationSpec:
 
     if len(inputs) == 1 and inputs[0].suffix.lower() in (".yaml", ".yml"):
         return testset.specification(inputs[0])
-    if modality is None:
-        raise UsageError("modality-needed", "Scans need their modality.", "Add --modality ct or mr.")
-    return testset.of_paths(inputs, modality_of(modality))
+    return testset.of_paths(inputs, modality_of(modality) if modality else None)
 
 
 def _scans(

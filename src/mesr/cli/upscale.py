@@ -189,7 +189,7 @@ def describe(outcome: Outcome) -> None:
     out.print(f"{name} → {shown(outcome.output)}")
     out.print(
         f"  {made.model}, {made.requested}: effective scale {numbers(dict.fromkeys(made.grid.scale[1:]))},"
-        f" {columns}×{rows} pixels{spacing}, {outcome.seconds['total']:.1f} s"
+        f" {rows} × {columns} pixels (rows × columns){spacing}, {outcome.seconds['total']:.1f} s"
     )
     if outcome.residual is not None:
         unit = f" {outcome.unit}" if outcome.unit else ""

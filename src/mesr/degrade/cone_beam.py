@@ -27,8 +27,17 @@ EMPTY_HU = -900.0
 SCATTER_MM = 40.0
 """Width (σ) of what a pencil of rays scatters, at the isocentre."""
 
-MOST_UNEQUAL = 0.1
-"""Beyond it an element's gain might come out negative."""
+RANGES: dict[str, tuple[float, float]] = {
+    "views": (1, 100_000),
+    "photons": (1, math.inf),
+    "electronic": (0, 1e9),
+    "blur_mm": (0, 100),
+    "rings": (0, 0.1),  # Beyond it an element's gain might come out negative.
+    "scatter": (0, 1),
+    "element_mm": (0.01, 100),
+    "source_mm": (10, 1e5),
+}
+"""Of a scan's settings, both ends allowed: beyond them nothing is shown, or takes all memory."""
 
 DARKEST = 1e-30
 """Share of the photons that always arrives, so that its logarithm exists."""
@@ -62,15 +71,13 @@ class ConeBeam:
     source_mm: float = 1000.0
 
     def __post_init__(self) -> None:
-        above = ("views", "photons", "element_mm", "source_mm")
-        least = ("electronic", "blur_mm", "rings", "scatter")
-        wrong = [name for name in above if not getattr(self, name) > 0]
-        wrong += [name for name in least if not getattr(self, name) >= 0]
-        wrong += [name for name in (*above, *least) if name != "photons" and math.isinf(getattr(self, name))]
-        wrong += ["rings"] if self.rings > MOST_UNEQUAL else []
-        if wrong:
-            found = getattr(self, wrong[0])
-            raise UsageError("degradation", f"A cone-beam scan cannot have {wrong[0]} = {found:g}.")
+        for name, (least, most) in RANGES.items():
+            found = getattr(self, name)
+            if not least <= found <= most:
+                raise UsageError(
+                    "degradation",
+                    f"A cone-beam scan cannot have {name} = {found:g}, which lies from {least:g} to {most:g}.",
+                )
 
 
 IDEAL = ConeBeam(

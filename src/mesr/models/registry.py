@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import difflib
 import inspect
+import math
 from collections.abc import Callable, Mapping
 from importlib import import_module
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar, get_args, get_origin
 
 import torch
 from torch.overrides import TorchFunctionMode
@@ -58,7 +59,7 @@ def build(spec: Spec) -> SuperResolver:
         hint = f"Did you mean {close[0]!r}?" if close else f"Known are: {', '.join(architectures())}."
         raise UsageError("architecture", f"No architecture is called {str(name)[:40]!r}.", hint)
     architecture = _ARCHITECTURES[name]
-    known = inspect.signature(architecture).parameters
+    known = inspect.signature(architecture, eval_str=True).parameters
     for key in args:
         if key not in known:
             close = difflib.get_close_matches(str(key)[:40], known, n=1)
@@ -66,7 +67,31 @@ def build(spec: Spec) -> SuperResolver:
             raise UsageError(
                 "architecture", f"The architecture {name} takes no argument {str(key)[:40]!r}.", hint
             )
+    for key, value in args.items():
+        if wanted := _wanted(known[key], value):
+            raise UsageError(
+                "architecture",
+                f"{key} of the architecture {name} must be {wanted}, found {str(value)[:40]!r}.",
+            )
     return architecture(**args)
+
+
+def _wanted(parameter: inspect.Parameter, value: Any) -> str:
+    """What an argument must be where a value is none that is offered or like its default, in words; empty where it is."""
+    default = parameter.default
+    if get_origin(parameter.annotation) is Literal:
+        offered = get_args(parameter.annotation)
+        return "" if value in offered else f"one of {', '.join(map(str, offered))}"
+    if isinstance(default, bool):
+        return "" if isinstance(value, bool) else "true or false"
+    if isinstance(default, int):
+        least = min(1, default)
+        whole = isinstance(value, int) and not isinstance(value, bool)
+        return "" if whole and value >= least else f"a whole number of at least {least}"
+    if isinstance(default, float):
+        number = isinstance(value, int | float) and not isinstance(value, bool)
+        return "" if number and math.isfinite(value) else "a number"
+    return ""
 
 
 def blueprint(spec: Spec) -> SuperResolver:

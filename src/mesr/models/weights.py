@@ -17,11 +17,10 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor
 
 from ..errors import MesrError, WeightsError
-from ..files import atomic_path
+from ..tensors import write_tensors
 from .contract import SuperResolver
 from .ensemble import SelfEnsemble
 from .registry import architectures, blueprint, build
@@ -85,8 +84,7 @@ def save(
         kind = value.dtype if not value.is_floating_point() else torch.float16 if half else torch.float32
         stored[key] = value.detach().to("cpu", kind).contiguous()
     header = {"format": FORMAT, "name": name, "spec": dict(spec), **about}
-    with atomic_path(path, force=force) as temporary:
-        save_file(stored, temporary, metadata={KEY: json.dumps(header, sort_keys=True)})
+    write_tensors(path, stored, {KEY: json.dumps(header, sort_keys=True)}, force=force)
     return identify(stored, spec)
 
 

@@ -265,7 +265,7 @@ def _learned(setting: Setting) -> str:
     body = []
     for scan in source.training.scans:
         places = ", ".join(_range(site, *ends) for site, ends in scan.sites.items()) or NONE
-        alone = scan.split == "train" and Path(scan.path).name in source.series
+        alone = scan.split == "train" and scan.label in source.series
         of = f"{scan.label} (the one of “{source.one_site}”)" if alone else scan.label
         count = f"{len(files_of(source.root / scan.path)):,}"
         body.append([scan.split, of, scan.modality, count, places, f"{scan.source}, {scan.licence}"])

@@ -45,16 +45,25 @@ class Measured:
 
     def of(self, row: Row, scale: str = "", site: str = "") -> list[Result]:
         """A finished row's measurements, all or those at a scale or site; of its own sites only."""
-        fate = self.fate(row)
-        if fate.status != "done":
+        if not self.whole(row):
             return []
-        degradation = text_of(recipe(row.degradation))
+        return [
+            one
+            for one in self._all(row)
+            if (not scale or one.scale == scale) and (not site or one.site == site)
+        ]
+
+    def whole(self, row: Row) -> bool:
+        """Whether a row is done and all that was measured of it still there: a torn file has less."""
+        fate = self.fate(row)
+        return fate.status == "done" and len(self._all(row)) >= fate.measurements
+
+    def _all(self, row: Row) -> list[Result]:
+        fate, degradation = self.fate(row), text_of(recipe(row.degradation))
         return [
             one
             for one in self._results.get((fate.weights_id, fate.commit, fate.precision, degradation), ())
-            if one.scale in ((scale,) if scale else row.scales)
-            and (not row.sites or one.site in row.sites)
-            and (not site or one.site == site)
+            if one.scale in row.scales and (not row.sites or one.site in row.sites)
         ]
 
     def sites(self, rows: Iterable[Row]) -> list[str]:

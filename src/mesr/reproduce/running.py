@@ -29,10 +29,12 @@ from ..models import family, weights
 from ..models.weights import ENSEMBLE
 from ..prepare import prepare
 from ..progress import Reporter as StepReporter
+from ..results import Row as Result
 from ..results import code_identity
 from ..testset import EvaluationSpec
 from ..train import train
 from .logs import progress, slope
+from .measured import Measured
 from .rows import Row
 from .simulated import simulate_set, simulated_as
 from .sources import at_sites, limited
@@ -92,7 +94,8 @@ class Runner:
         with self._alone():
             fates = {row.id: self.state.fate(row) for row in rows}
             self.state.save()
-            due = [row for row in rows if fates[row.id].status not in ("done", "absent")]
+            measured = Measured(self.out, self.state)
+            due = [row for row in rows if fates[row.id].status != "absent" and not measured.whole(row)]
             for number, row in enumerate(sorted(due, key=lambda row: expense(*row.trainings)), 1):
                 self.telling.line(f"[{number} of {len(due)}] {row.id}")
                 self._settle(row, fates[row.id])
@@ -120,7 +123,13 @@ class Runner:
     def _settle(self, row: Row, fate: Fate) -> None:
         problem: MesrError | None = None
         try:
-            fate.weights_id, fate.commit, fate.precision = self._measure(row, self._model(row))
+            found = self._measure(row, self._model(row))
+            fate.weights_id, fate.commit, fate.precision = (
+                found[0].weights_id,
+                found[0].commit,
+                found[0].precision,
+            )
+            fate.measurements = len({one.key for one in found})
         except MesrError as error:
             problem = error
         except Exception as bug:  # Its text may hold patient data: only its kind is kept.
@@ -141,8 +150,8 @@ class Runner:
         path = self._family(row, paths) if row.family else paths[0]
         return f"{path}{ENSEMBLE}" if row.averaged else path
 
-    def _measure(self, row: Row, model: str | Path) -> tuple[str, str, str]:
-        """Weights id, commit and precision of the row's measurements, which are in results.csv."""
+    def _measure(self, row: Row, model: str | Path) -> list[Result]:
+        """The row's measurements, which are in results.csv."""
         parts = [(row.sites, row.scales)]
         if row.thorough:
             parts = [(row.thorough, row.scales), (row.sites, tuple(s for s in row.scales if s == "2"))]
@@ -163,7 +172,7 @@ class Runner:
         ]
         if not found:
             raise UsageError("nothing-to-measure", "The method is defined for none of the scales asked for.")
-        return found[0].weights_id, found[0].commit, found[0].precision
+        return found
 
     @cached_property
     def _vgg_problem(self) -> WeightsError | None:

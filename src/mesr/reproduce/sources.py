@@ -9,7 +9,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-from ..errors import UnreadableInput, UsageError
+from ..errors import InputError, UnreadableInput, UsageError
 from ..patients import EVERY_SLICE
 from ..prepare import ScanSpec, SetSpec, specification
 from ..testset import EvaluationSpec, MeasuredScan, subjects
@@ -157,6 +157,7 @@ def _of_folder(folder: Path) -> Source:
     folder = folder.resolve()
     training, _ = specification(place / "scans.yaml")
     val, test = (replace(evaluation(place / name), root=str(folder)) for name in ("val.yaml", "test.yaml"))
+    _assert_apart(training, val, test)
     sites = {site for scan in test.scans for site in sites_of(scan)}
     learned = [scan for scan in training.scans if scan.split == "train" and scan.modality == "CT"]
     pelvis = [scan for scan in learned if "pelvis" in scan.sites]
@@ -169,11 +170,30 @@ def _of_folder(folder: Path) -> Source:
         pelvis=("pelvis",) if "pelvis" in sites else (),
         one_site=f"{one}, one patient",
         sites=(one,),
-        series=tuple(Path(scan.path).name for scan in first),
+        series=tuple(scan.label for scan in first),
         elsewhere=tuple(s for s in ("lung", "liver") if s in sites) or tuple(sorted(sites - {one})),
         phantom=phantom if phantom.is_dir() else None,
         kernels=kernels if all(path.is_dir() for path in kernels) else (),
     )  # fmt: skip
+
+
+def _assert_apart(training: SetSpec, val: EvaluationSpec, test: EvaluationSpec) -> None:
+    """No patient of the test set among those of scans.yaml, and none to train on among those to choose by.
+
+    Names of `val.yaml` and `test.yaml` are not compared: both may number the studies of one folder.
+
+    Raises:
+        InputError: code `split`.
+    """
+    trained, held = (
+        {scan.patient for scan in training.scans if scan.split == split} for split in ("train", "val")
+    )
+    chosen, reported = ({name for one in spec.scans for name in one.people} for spec in (val, test))
+    if trained & (held | chosen | reported) or held & reported:
+        raise InputError(
+            "split", "A patient is named in more than one of train, val and test.",
+            "Keep each patient in one of them.",
+        )  # fmt: skip
 
 
 def _describes(place: Path, folder: Path) -> bool:

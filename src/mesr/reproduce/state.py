@@ -7,7 +7,7 @@ import hashlib
 import json
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from ..errors import InputError
 from ..files import atomic_path
@@ -80,6 +80,7 @@ class Fate:
         status: "absent" for a row that this budget does not train.
         fingerprint: of all that decides its result (`fingerprint`).
         weights_id, commit, precision: of what was measured, of the code that measured it, and in what its convolutions ran.
+        measurements: how many it has in results.csv; 0 where that was not counted.
         code, sentence: of the error that ended it.
     """
 
@@ -88,6 +89,7 @@ class Fate:
     weights_id: str = ""
     commit: str = ""
     precision: str = ""
+    measurements: int = 0
     code: str = ""
     sentence: str = ""
 
@@ -114,12 +116,15 @@ class State:
                 raise ValueError
             self.rows = {key: Fate(**value) for key, value in held["rows"].items()}
             self.trainings = {key: _trained(value) for key, value in held["trainings"].items()}
-        except (OSError, ValueError, TypeError, KeyError):
+            own = held["budget"], held["data"]
+            if not {one.status for one in self.rows.values()} <= {*get_args(Status)}:
+                raise ValueError
+        except (OSError, ValueError, TypeError, KeyError, AttributeError, IndexError):
             raise InputError(
                 "plan-format", "The plan in the output folder is not of this version.",
                 "Choose another output folder.", self.path,
             ) from None  # fmt: skip
-        if (held["budget"], held["data"]) != (self.budget, self.data):
+        if own != (self.budget, self.data):
             raise InputError(
                 "other-plan",
                 "The output folder holds a reproduction under another budget or from other scans.",
@@ -162,7 +167,10 @@ class State:
 
 
 def _trained(held: dict[str, Any]) -> Trained:
-    return Trained(**{**held, "course": [(int(step), float(psnr)) for step, psnr in held["course"]]})
+    course = [(int(step), float(psnr)) for step, psnr in held["course"]]
+    if not course:
+        raise ValueError("a training without a validation")
+    return Trained(**{**held, "course": course})
 
 
 def fingerprint(row: Row) -> str:
