@@ -172,10 +172,11 @@ def test_what_the_system_refuses_of_tensors_is_an_output_error(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def full(*_: object, **__: object) -> None:
-        raise SafetensorError("I/O error: No space left on device")
+        raise SafetensorError("Error while serializing: I/O error: No space left on device (os error 28)")
 
     monkeypatch.setattr(tensors, "save_file", full)
     with pytest.raises(OutputError) as refused:
         tensors.write_tensors(tmp_path / "a.safetensors", {}, {})
     assert refused.value.code == "unwritable"
+    assert "No space left on device" in refused.value.sentence
     assert not list(tmp_path.iterdir())

@@ -537,3 +537,25 @@ def test_a_network_trained_on_pairs_is_not_measured_on_their_ct(tmp_path: Path) 
             ),
             [card],
         )
+
+
+def test_a_damaged_file_beside_a_ct_costs_nobody_their_pairs(tmp_path: Path) -> None:
+    folder = patient(tmp_path / "in" / "a")
+    (folder / "ct").mkdir()
+    (folder / "ct.mha").rename(folder / "ct" / "a.mha")
+    (folder / "ct" / "broken.nii").write_bytes(b"junk")
+    (row,) = prepare_pairs(cohort([tmp_path / "in"], simulated=False), tmp_path / "set", AS_PLACED)
+    assert row.status == "paired"
+    assert read_manifest(tmp_path / "set")["series"][0]["digest"]
+
+
+def test_a_full_disk_ends_the_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    patient(tmp_path / "in" / "a")
+
+    def full(*_: object, **__: object) -> None:
+        raise OSError(28, "full")
+
+    monkeypatch.setattr(np, "save", full)
+    with pytest.raises(OutputError, match="No space left") as refused:
+        prepare_pairs(cohort([tmp_path / "in"], simulated=False), tmp_path / "set", AS_PLACED)
+    assert refused.value.code == "unwritable"

@@ -124,3 +124,8 @@ def test_what_means_nothing_for_a_pair_is_refused(tmp_path: Path, more: list[str
     assert result.exit_code == 2
     assert "--pairs" in result.output or "at its own scale" in result.output
     assert not (tmp_path / "out" / "results.csv").exists()
+
+
+def test_the_same_weights_under_two_names_are_measured_once() -> None:
+    one = volume()
+    assert len(evaluate_pairs(one, one, ["sinc", "sinc"])) == len(one.slices)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -129,3 +130,15 @@ def test_a_blank_slice_made_exactly_is_left_out_of_the_mean_and_said_to_be() -> 
     assert "2 of 3 slices, one patient" in tables.site_table(rows, "pelvis", "2")
     (below,) = tables.compare_floor(rows, {("pelvis", "2"): (-1.0, 60.0)}, "sinc")
     assert not below.passed
+
+
+def test_a_slice_that_one_method_makes_exactly_is_in_no_method_s_mean() -> None:
+    both = [*versus({("p", 0): 1.0}), *versus({("p", 1): 1.0})]
+    rows = [
+        replace(one, psnr=math.inf if one.model == "sinc" else 150.0) if one.slice == 0 else one
+        for one in both
+    ]
+    found = tables.summary(rows)
+    assert [found["pelvis", "2", name].mean for name in ("sinc", "ours")] == [41.0, 42.0]
+    assert "+1.00 [–] (42.00)" in tables.gain_table(rows, "ours")
+    assert "150" not in tables.site_table(rows, "pelvis", "2")

@@ -10,7 +10,7 @@ from scans import dicom_series
 
 from mesr import evaluate, prepare, testset
 from mesr.data import digest
-from mesr.errors import OutputError, UsageError
+from mesr.errors import InputError, OutputError, UsageError
 from mesr.inference import Options
 from mesr.intensity import HU_WINDOW, Window
 from mesr.models.weights import Card
@@ -127,3 +127,15 @@ def test_a_log_that_cannot_be_written_is_said_to_be(tmp_path: Path) -> None:
     with pytest.raises(OutputError) as refused:
         testset.log_look(tmp_path, "mesr evaluate")
     assert refused.value.code == "unwritable"
+
+
+def test_a_slice_is_in_one_range() -> None:
+    with pytest.raises(UsageError, match=r"sites\.chest and sites\.pelvis share slice 2"):
+        testset.MeasuredScan("x", "CT", sites={"pelvis": [2, 99], "chest": [0, 2]})
+
+
+def test_a_patient_without_a_slice_is_refused(tmp_path: Path) -> None:
+    dicom_series(tmp_path / "scan", size=(1, 48, 48))
+    spec = specified(tmp_path, "scans: [{path: scan, modality: CT, patients: {a: [0, 9], b: [500, 600]}}]\n")
+    with pytest.raises(InputError, match=r"no slice in patients\.b"):
+        list(testset.subjects(spec))

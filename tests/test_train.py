@@ -324,13 +324,22 @@ def test_a_run_does_not_go_on_with_another_set(root: Path, tmp_path: Path) -> No
     shutil.copytree(root, tmp_path / "moved")
     run(2)
     manifest = json.loads((tmp_path / "moved" / "manifest.json").read_text())
-    manifest["series"][0]["slices"][0]["sha256"] = "0" * 64
+    (one,) = (series for series in manifest["series"] if series["split"] == "train")
+    one["slices"][0]["site"] = "elsewhere"
     (tmp_path / "moved" / "manifest.json").write_text(json.dumps(manifest))
     with pytest.raises(UsageError, match="another training set") as refused:
         run(4)
     assert refused.value.code == "other-run"
     shutil.rmtree(tmp_path / "moved")
     shutil.copytree(root, tmp_path / "moved")
+    held = next(
+        series
+        for series in json.loads((root / "manifest.json").read_text())["series"]
+        if series["split"] == "val"
+    )
+    manifest = json.loads((root / "manifest.json").read_text())
+    manifest["series"].append(held | {"id": "another"})
+    (tmp_path / "moved" / "manifest.json").write_text(json.dumps(manifest))
     run(4)
 
 

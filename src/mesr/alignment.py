@@ -40,7 +40,7 @@ class Placed(NamedTuple):
         values: (D, H, W) float32, HU or nearly so, padding filled with air.
         geometry: its place.
         body: (D, H, W), see `body.body_mask`.
-        measured: (D, H, W) False outside the scanner's field of view; None where all of it was measured.
+        measured: (D, H, W) False outside the scanner's field of view and in padding; None where all was measured.
     """
 
     values: FloatImage

@@ -39,7 +39,7 @@ class Run:
     Args:
         adversary: where a critic is trained beside it.
         origin: of the weights it starts from.
-        learnt: which set it learns from (`data.set_digest`); empty where that is not known.
+        learnt: which slices it learns from (`provenance.learnt`); empty where that is not known.
     """
 
     def __init__(

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -88,15 +88,6 @@ def read_manifest(root: Path) -> dict[str, Any]:
             root,
         )
     return manifest
-
-
-def set_digest(manifest: Mapping[str, Any]) -> str:
-    """What tells a set from others, wherever its folder lies: its scans, their slices, and what LR is made from."""
-    return digest(
-        f"{one['id']} {one.get('paired', '')} {entry['sha256']}"
-        for one in manifest["series"]
-        for entry in one["slices"]
-    )
 
 
 def digest(pixels: Iterable[str]) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from fractions import Fraction
 from functools import cache, partial
@@ -92,7 +92,7 @@ def run(
     kind = recipe(degradation)
     degradation = text_of(kind)
     asked = {label(scale): scale for scale in map(parse_scale, scales)}
-    loaded = _each_once(weights_files.load(name) for name in models)
+    loaded = weights_files.load_each(models)
     assert_unseen(spec, [card for _, card in loaded])
     work = list(subjects(spec))
     if not work or not asked:
@@ -144,10 +144,12 @@ def measured(
         own: dict[str, Any] = {"model": card.name, "weights_id": card.weights_id, "precision": precision}
         held = file.known.get(Key.of(about | own)) if file is not None else None
         if held is not None and file is not None:
-            now = replace(held, **about, **own)
-            if now != held:
-                file.add(now)
-            yield now
+            if changed := {
+                name: value for name, value in (about | own).items() if getattr(held, name) != value
+            }:
+                held = replace(held, **changed)
+                file.add(held)
+            yield held
             continue
         pair = pair or make()
         # The effective scale may be off what was asked for by a fraction of a pixel.
@@ -157,14 +159,6 @@ def measured(
         if file is not None:
             file.add(row)
         yield row
-
-
-def _each_once(models: Iterable[Model]) -> list[Model]:
-    """Without those whose weights came before under another name: the same slices would count twice."""
-    first: dict[str, Model] = {}
-    for model, card in models:
-        first.setdefault(card.weights_id, (model, card))
-    return list(first.values())
 
 
 def degraded(

@@ -63,7 +63,7 @@ def illustrate(
         InputError: a scan cannot be read.
         OutputError: a picture cannot be written there.
     """
-    loaded = [weights.load(name) for name in models]
+    loaded = weights.load_each(models)
     factor = parse_scale(scale)
     paths = []
     for one, pair in middles(spec, factor, degradation):
@@ -105,7 +105,7 @@ def illustrate_scales(
         InputError: a scan cannot be read.
         OutputError: a picture cannot be written there.
     """
-    loaded = [weights.load(model) for model in models]
+    loaded = weights.load_each(models)
     paths = []
     for one in middle_slices(spec):
         if sites and one.site not in sites:

@@ -20,7 +20,7 @@ from .grid import Axis, Grid
 from .intensity import AIR_HU, HU_WINDOW, missing
 from .modality import identified
 from .patients import PatientSpec
-from .prepare import slice_number, volumes
+from .prepare import prepared_slices, slice_number, volumes
 from .registration import assess, register
 from .resample import fill_padding, resize, resize_mask
 from .testset import counted_air
@@ -90,12 +90,14 @@ class PairedScan:
     Attributes:
         alignment: what registration found; None before, or where the CBCT is simulated.
         left_out: CT slices without a pair so far.
+        pixels: sha256 of each CT slice as `prepare` would keep it, by which a network is known to have seen the scan.
     """
 
     def __init__(self, spec: PatientSpec, config: PairingConfig) -> None:
         self.spec, self.config = spec, config
         self.alignment: Alignment | None = None
         self.left_out = 0
+        self.pixels: list[str] = []
 
     def __iter__(self) -> Iterator[PairedSlice]:
         """Every pair.
@@ -112,8 +114,8 @@ class PairedScan:
 
     def _measured(self) -> Iterator[PairedSlice]:
         volume, other = (identified(io.read(path), "CT") for path in (self.spec.ct, self.spec.cbct))
+        self._tell(volume)
         ct, cbct = placed(volume), placed(other, cone_beam=True)
-        measured = hu(volume)[1]
         back = self._align(cbct, ct)
         grid = plane_grid(volume.geometry, self.config.size)
         place = volume.geometry.resampled(grid)
@@ -124,13 +126,13 @@ class PairedScan:
         least_pixels = LEAST_BODY_MM2 / (place.spacing[1] * place.spacing[2])
         for k, values in enumerate(ct.values):
             body = resize_mask(rim[k], grid.rows, grid.columns)
-            kept = body & allowed[k] & resize_mask(measured[k], grid.rows, grid.columns)
+            kept = body & allowed[k] & resize_mask(ct.shown[k], grid.rows, grid.columns)
             if kept.sum() < max(LEAST_COVERED * body.sum(), least_pixels):
                 self.left_out += 1
                 continue
             inside = resize_mask(ct.body[k], grid.rows, grid.columns)
             number = slice_number(volume, k)
-            truth = fill_padding(values, ~measured[k])
+            truth = fill_padding(values, ~ct.shown[k])
             yield PairedSlice(shrunk(truth, grid), moved[k], kept, inside, number, place.spacing)
 
     def _align(self, cbct: Placed, ct: Placed) -> itk.Transform:
@@ -158,6 +160,7 @@ class PairedScan:
 
     def _simulated(self, volume: Volume) -> Iterator[PairedSlice]:
         """Pairs of a CT and what a cone-beam scanner would have made of its slices."""
+        self._tell(volume)
         values, measured = hu(volume)
         rim, body = (body_mask(values, volume.geometry, rim_mm=mm) for mm in (RIM_MM, 0.0))
         grid = plane_grid(volume.geometry, self.config.size)
@@ -175,6 +178,9 @@ class PairedScan:
             kept, inside = (resize_mask(mask[k], grid.rows, grid.columns) for mask in (rim & measured, body))
             yield PairedSlice(shrunk(truth, grid), shrunk(cbct, grid), kept, inside, number, spacing)
 
+    def _tell(self, volume: Volume) -> None:
+        self.pixels += [one.sha256 for one in prepared_slices(volume, "CT", HU_WINDOW)]
+
     def _seed(self, number: int) -> int:
         """Another one for every patient and slice."""
         words = [self.config.seed, number, *self.spec.patient.encode()]
@@ -182,13 +188,13 @@ class PairedScan:
 
 
 def placed(volume: Volume, *, cone_beam: bool = False) -> Placed:
-    """A volume as registration sees it, with its body; of a CBCT also its field of view.
+    """A volume as registration sees it, with its body, and where it was measured: a CBCT within its field of view.
 
     Raises:
         InputError: code `no-body`, or a slice proves unreadable.
     """
     values, measured = hu(volume)
-    view = field_of_view(values) & measured if cone_beam else None
+    view = field_of_view(values) & measured if cone_beam else measured
     return Placed(values, volume.geometry, body_mask(values, volume.geometry, calibrated=not cone_beam), view)
 
 

@@ -20,7 +20,7 @@ import numpy.typing as npt
 
 from . import itk, quality
 from .data import FORMAT, MANIFEST, digest
-from .errors import InputError, InternalError, MesrError, MissingExtra, OutputError, UsageError
+from .errors import InputError, InternalError, MesrError, UsageError
 from .files import atomic_folder, safe_name
 from .intensity import AIR_HU, HU_WINDOW
 from .paired import LEAST_SIDE, PairedScan, PairedSlice, PairingConfig
@@ -32,7 +32,6 @@ from .prepare import (
     assert_split,
     body_extent,
     check_place,
-    prepared,
     site_of,
 )
 from .quality import Quality
@@ -50,6 +49,7 @@ class _Written:
     slices: list[dict[str, Any]] = field(default_factory=list)
     spacing: tuple[float, float, float] = (0.0, 0.0, 0.0)
     differences: list[float] = field(default_factory=list)
+    digest: str = ""
 
 
 def prepare_pairs(
@@ -94,7 +94,7 @@ def prepare_pairs(
                 rows[n] = _row(made[n], scan)
             except (InputError, UsageError) as error:
                 problem = error
-            except (OutputError, MissingExtra):
+            except (MesrError, OSError, MemoryError):
                 raise
             except Exception as bug:  # The other patients' pairs took hours. Its text may hold patient data.
                 problem = InternalError(bug)
@@ -152,10 +152,12 @@ def _written(scan: PairedScan, folder: Path) -> _Written:
                 "site": site_of(scan.spec.sites, one.number),
                 "shape": shape,
                 "sha256": _fingerprint(one.ct),
+                "paired_sha256": hashlib.sha256(kept[1].tobytes()).hexdigest(),
             }
         )
         entry.spacing = one.spacing
         entry.differences.append(_difference(one))
+    entry.digest = digest(scan.pixels)
     if not entry.slices:
         raise InputError("no-slices", "The scan has no slice that can be used.", path=scan.spec.ct)
     return entry
@@ -184,7 +186,7 @@ def _series(entry: _Written, spec: PatientSpec) -> dict[str, Any]:
         "spacing": list(entry.spacing),
         "window": [HU_WINDOW.low, HU_WINDOW.high],
         "paired": "cbct" if spec.cbct else "simulated-cbct",
-        "digest": digest(one.sha256 for one in prepared(Path(spec.ct), "CT")),
+        "digest": entry.digest,
         "slices": entry.slices,
     }
 

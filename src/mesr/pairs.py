@@ -59,7 +59,7 @@ def evaluate_pairs(
         raise InputError(
             "not-a-pair", "The two volumes of a pair must be of one unit, found HU and arbitrary values."
         )
-    loaded = [weights_files.load(model) for model in models]
+    loaded = weights_files.load_each(models)
     window = window_for(lr)
     file = ResultsFile(out / "results.csv") if out is not None else None
     commit = code_identity()
@@ -100,7 +100,7 @@ def draw_pair(
     """
     grid, window = pair_grid(lr.geometry, hr.geometry), window_for(lr)
     pair = slice_pair(lr, hr, len(hr.slices) // 2, grid, window)
-    loaded = [weights_files.load(model) for model in models]
+    loaded = weights_files.load_each(models)
     picture.comparison(
         window.inverse(pair.lr),
         restored(loaded, pair, window, options),

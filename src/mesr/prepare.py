@@ -7,6 +7,7 @@ one split; that is asserted here, by name and by pixel digest, before anything i
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -278,9 +279,14 @@ def prepared(path: Path, modality: Modality) -> Iterator[Prepared]:
             raise InputError("modality", f"The scan is {volume.modality}, expected {modality}.", path=path)
         volume = identified(volume, modality)
         window = window or window_for(volume)
-        for k in range(len(volume.slices)):
-            values = crop_to_body(volume.slices[k], modality, [window.low, window.high])
-            yield Prepared(values, slice_number(volume, k), window, volume.spacing)
+        yield from prepared_slices(volume, modality, window)
+
+
+def prepared_slices(volume: Volume, modality: Modality, window: Window) -> Iterator[Prepared]:
+    """Every slice of a volume as a training set keeps it; those of a scan's volumes share a window."""
+    for k in range(len(volume.slices)):
+        values = crop_to_body(volume.slices[k], modality, [window.low, window.high])
+        yield Prepared(values, slice_number(volume, k), window, volume.spacing)
 
 
 def volumes(path: Path) -> Iterator[Volume]:
@@ -346,7 +352,7 @@ def _extent(inside: Mask) -> slice:
 
 
 def assert_ranges(ranges: Mapping[str, Sequence[int]], what: str) -> None:
-    """Every region is from a first to a last slice.
+    """Every region is from a first to a last slice, and no slice in two.
 
     Args:
         what: the specification's name for them.
@@ -360,23 +366,33 @@ def assert_ranges(ranges: Mapping[str, Sequence[int]], what: str) -> None:
                 "config",
                 f"{what}.{name[:40]} must be a first and a last slice, such as [12, 40]; found {str(list(found))[:40]}.",
             )
+    ordered = sorted(ranges.items(), key=lambda one: one[1][0])
+    for (name, (_, last)), (other, (first, _)) in itertools.pairwise(ordered):
+        if first <= last:
+            raise UsageError(
+                "config",
+                f"{what}.{name[:40]} and {what}.{other[:40]} share slice {first}; a slice is in one of them.",
+            )
 
 
-def assert_covered(sites: Mapping[str, Sequence[int]], numbers: Sequence[int], scan: str) -> None:
+def assert_covered(
+    ranges: Mapping[str, Sequence[int]], numbers: Sequence[int], scan: str, what: str = "sites"
+) -> None:
     """Every region has a slice of the scan, where it has any at all.
 
     Args:
+        ranges, what: as for `assert_ranges`.
         numbers: of its slices.
         scan: what the specification calls it.
 
     Raises:
         InputError: code `no-slices`.
     """
-    for site, (first, last) in sites.items():
+    for name, (first, last) in ranges.items():
         if numbers and not any(first <= number <= last for number in numbers):
             raise InputError(
                 "no-slices",
-                f"The scan {scan[:60]} has no slice in sites.{site[:40]}, {first} to {last}; it has {min(numbers)} to"
+                f"The scan {scan[:60]} has no slice in {what}.{name[:40]}, {first} to {last}; it has {min(numbers)} to"
                 f" {max(numbers)}.",
                 "Ranges are of the numbers in the file names, else of slice indices.",
             )

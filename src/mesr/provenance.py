@@ -6,6 +6,8 @@ Whatever a network starts from stays part of it: the card names the data of both
 from __future__ import annotations
 
 import dataclasses
+import hashlib
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -69,6 +71,23 @@ def about(
         },
         "data": own + _others(own, origin["data"] if origin else []),
     }
+
+
+def learnt(sampling: SamplingConfig, manifest: Mapping[str, Any]) -> str:
+    """What tells the slices that a run learns from, wherever their set lies, from others: 64 hex digits.
+
+    Their order, intensity windows, sites and pixels, and the pixels of what LR is made from where that is another scan.
+    """
+    shown = [
+        [
+            one["id"],
+            one["window"],
+            [[entry["site"], entry["sha256"], entry.get("paired_sha256")] for entry in one["slices"]],
+        ]
+        for one in manifest["series"]
+        if _sampled(one, sampling)
+    ]
+    return hashlib.sha256(json.dumps(shown).encode()).hexdigest()
 
 
 def _digest(series: Mapping[str, Any]) -> str:

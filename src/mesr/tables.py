@@ -37,7 +37,8 @@ _SHOWN = (
 class Mean(NamedTuple):
     """Mean ± standard deviation over slices, and how many there were.
 
-    Slices without the measure are left out, and those that a method makes exactly, whose PSNR has no end: blank ones.
+    Slices without the measure are left out, and for every method those that one makes exactly, whose PSNR has no end:
+    blank ones.
     """
 
     mean: float
@@ -85,7 +86,7 @@ class Verdict:
 def summary(rows: Iterable[Row], measure: str = "psnr") -> dict[tuple[str, str, str], Mean]:
     """Mean ± SD of a measure by (site, scale, model), in the order of the rows."""
     groups: dict[tuple[str, str, str], list[Row]] = defaultdict(list)
-    for row in rows:
+    for row in _comparable(rows, measure):
         groups[row.site, row.scale, row.model].append(row)
     return {key: _mean(found, measure) for key, found in groups.items()}
 
@@ -100,7 +101,7 @@ def paired(
         seed: of the bootstrap.
     """
     values: dict[tuple[str, str], dict[tuple[str, str, int, str], dict[str, float]]] = defaultdict(dict)
-    for row in rows:
+    for row in _comparable(rows, measure):
         if row.model in (model, baseline):
             slices = values[row.site, row.scale]
             slices.setdefault((row.patient, row.scan, row.slice, row.data_sha256), {})[row.model] = (
@@ -201,13 +202,13 @@ def site_table(rows: Sequence[Row], site: str, scale: str) -> str:
     """Methods × measures at one site and scale, mean ± SD over slices."""
     here = [row for row in rows if row.site == site and row.scale == scale]
     models = list(dict.fromkeys(row.model for row in here))
+    kept = {name: _comparable(here, name) for name, _, _ in _SHOWN}
     body = []
     for model in models:
-        own = [row for row in here if row.model == model]
-        means = (_mean(own, name) for name, _, _ in _SHOWN)
+        means = (_mean([row for row in kept[name] if row.model == model], name) for name, _, _ in _SHOWN)
         body.append([model, *(_spread(m, d) for m, (_, _, d) in zip(means, _SHOWN, strict=True))])
     first = [row for row in here if row.model == models[0]]
-    most = _mean(first, "psnr")
+    most = _mean([row for row in kept["psnr"] if row.model == models[0]], "psnr")
     left_out = f"{most.slices} of " if most.slices < len(first) else ""
     unit = here[0].unit or "the scan's unit"
     effective = sorted({f"{row.scale_rows:.4g}x{row.scale_columns:.4g}" for row in here})
@@ -238,6 +239,17 @@ def markdown(header: Sequence[str], body: Sequence[Sequence[str]]) -> str:
     ]
     rule = "|" + "|".join("-" * (w + 2) for w in widths) + "|"
     return "\n".join([texts[0], rule, *texts[1:]])
+
+
+def _comparable(rows: Iterable[Row], measure: str) -> list[Row]:
+    """Those of slices that no method has without end: what is left out of one mean is left out of all."""
+    found = list(rows)
+    endless = {_place(row) for row in found if math.isinf(row.measure(measure))}
+    return [row for row in found if _place(row) not in endless] if endless else found
+
+
+def _place(row: Row) -> tuple[str, str, str, int, str]:
+    return row.site, row.scale, row.scan, row.slice, row.data_sha256
 
 
 def _mean(rows: Sequence[Row], measure: str) -> Mean:

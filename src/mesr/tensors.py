@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import errno
+import re
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -25,4 +25,7 @@ def write_tensors(
         try:
             save_file(dict(tensors), temporary, metadata=dict(metadata))
         except SafetensorError as error:  # As it calls whatever the system refuses.
-            raise OSError(errno.EIO, "not written") from error
+            refused = re.search(r"os error (\d+)", str(error))
+            if refused is None:
+                raise
+            raise OSError(int(refused[1]), "not written") from error

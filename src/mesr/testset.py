@@ -207,6 +207,7 @@ def subjects(spec: EvaluationSpec) -> Iterator[Subject]:
                 if place is not None:
                     yield Subject(scan, volume, window, k, number, *place)
         assert_covered(scan.sites, numbers, scan.label)
+        assert_covered(scan.patients, numbers, scan.label, "patients")
 
 
 def counted_air(one: Slice, unit: str, window: Window) -> FloatImage:

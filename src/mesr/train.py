@@ -23,7 +23,7 @@ from torch import Tensor
 from . import config as configuration
 from . import parallel, runtime
 from .checkpoint import Run, begin, made_folder
-from .data import Batch, TrainingSlice, load_slices, read_manifest, reference_pair, set_digest
+from .data import Batch, TrainingSlice, load_slices, read_manifest, reference_pair
 from .device import resolve_device, use_bf16
 from .errors import MesrError, UsageError
 from .grid import fraction
@@ -36,7 +36,7 @@ from .models.contract import SuperResolver
 from .models.discriminator import Discriminator
 from .optimiser import make_optimiser, rate
 from .progress import Clock, Logs, Progress, Reporter, plain_lines
-from .provenance import about
+from .provenance import about, learnt
 from .recipe import TrainConfig, check
 from .sampling import PatchSampler
 
@@ -90,7 +90,7 @@ def train(config: TrainConfig, report: Reporter | None = None) -> Path:
     optimiser = make_optimiser(model, config.optimiser)
     bf16 = use_bf16(config.precision, device)
     loss_of, adversary = objective(config, device, bf16)
-    run = Run(model, optimiser, out, config, adversary, origin, set_digest(read_manifest(root)))
+    run = Run(model, optimiser, out, config, adversary, origin, learnt(config.sampling, read_manifest(root)))
     run.resume()
     parallel.check_same(run.step)
     logs = Logs(out, run.step, config.steps) if rank == 0 else None

@@ -234,3 +234,8 @@ def test_a_name_that_ends_like_another_picture_is_refused(tmp_path: Path, name: 
         io.write(volume(), tmp_path / name)
     assert refused.value.code == "format"
     assert not list(tmp_path.iterdir())
+
+
+def test_a_folder_that_is_there_may_have_any_name(tmp_path: Path) -> None:
+    (tmp_path / "results.dicom").mkdir()
+    assert io.write(volume(), tmp_path / "results.dicom", format="nrrd").paths

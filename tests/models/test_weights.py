@@ -113,3 +113,14 @@ def test_a_file_that_lies_about_itself_is_refused_before_anything_is_allocated(
     save_file({"x": torch.zeros(1)}, path, metadata={"mesr": json.dumps(header)})
     with pytest.raises((WeightsError, UsageError)):
         weights_files.load(path)
+
+
+@pytest.mark.parametrize("args", [{"blocks": -1}, {"features": "a"}, {"skip": "cubic"}])
+def test_a_file_whose_spec_makes_no_model_is_refused_with_its_path(
+    tmp_path: Path, args: dict[str, object]
+) -> None:
+    path = tmp_path / "w.safetensors"
+    weights_files.save(path, "w", {"name": "mesr", "args": args}, {"a": torch.zeros(1)}, {})
+    with pytest.raises(WeightsError) as refused:
+        weights_files.load(path)
+    assert (refused.value.code, refused.value.path) == ("weights-spec", path)

@@ -94,7 +94,8 @@ def write(
     """Write `volume` slice by slice; complete at `path`, or not there at all.
 
     The rule: a path that ends in .nii, .nii.gz, .nrrd, .mha, .npy, .png or .dcm names the file of a result
-    that is one file. Any other path names a folder: a DICOM series and a stack of PNG slices fill it with
+    that is one file. One that ends like a picture of another format (.jpg, .tif) is refused, where it is no folder
+    yet. Any other path names a folder: a DICOM series and a stack of PNG slices fill it with
     their files, the other formats put one file `image.*` into it. A classic DICOM series or PNG stack of several
     slices always is a folder. The format is the one asked for, else the suffix's, else the source's, else npy.
     What comes from an Enhanced DICOM object becomes one such object, one file, unless classic images are asked for.

@@ -93,7 +93,7 @@ def chosen(path: Path, source_format: str, wanted: str | None) -> tuple[str, str
         UsageError: code `format`, the two contradict each other, or the name ends like a picture of another format.
     """
     suffix = suffix_of(path)
-    if suffix in OTHERS:
+    if suffix in OTHERS and not path.is_dir():
         raise UsageError(
             "format",
             f"A result is not written as {suffix}.",

@@ -59,7 +59,7 @@ def build(spec: Spec) -> SuperResolver:
         hint = f"Did you mean {close[0]!r}?" if close else f"Known are: {', '.join(architectures())}."
         raise UsageError("architecture", f"No architecture is called {str(name)[:40]!r}.", hint)
     architecture = _ARCHITECTURES[name]
-    known = inspect.signature(architecture, eval_str=True).parameters
+    known = _parameters(architecture)
     for key in args:
         if key not in known:
             close = difflib.get_close_matches(str(key)[:40], known, n=1)
@@ -74,6 +74,13 @@ def build(spec: Spec) -> SuperResolver:
                 f"{key} of the architecture {name} must be {wanted}, found {str(value)[:40]!r}.",
             )
     return architecture(**args)
+
+
+def _parameters(architecture: Callable[..., SuperResolver]) -> Mapping[str, inspect.Parameter]:
+    try:
+        return inspect.signature(architecture, eval_str=True).parameters
+    except NameError:  # A name that only a type checker imports; then its choices are its own to check.
+        return inspect.signature(architecture).parameters
 
 
 def _wanted(parameter: inspect.Parameter, value: Any) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from importlib import resources
 from pathlib import Path
@@ -19,7 +19,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
-from ..errors import MesrError, WeightsError
+from ..errors import MesrError, UsageError, WeightsError
 from ..tensors import write_tensors
 from .contract import SuperResolver
 from .ensemble import SelfEnsemble
@@ -148,6 +148,14 @@ def untrained() -> list[str]:
     return [name for name in architectures() if blueprint({"name": name}).parameter_count == 0]
 
 
+def load_each(models: Sequence[str | Path]) -> list[tuple[SuperResolver, Card]]:
+    """Each as `load`, without those whose weights came before under another name: their slices would count twice."""
+    first: dict[str, tuple[SuperResolver, Card]] = {}
+    for model, card in map(load, models):
+        first.setdefault(card.weights_id, (model, card))
+    return list(first.values())
+
+
 def read_card(path: Path) -> Card:
     """The card of a weights file, without building its model.
 
@@ -192,6 +200,10 @@ def _check_shapes(spec: Mapping[str, Any], found: Mapping[str, tuple[int, ...]],
         )
     try:
         expected = {key: tuple(value.shape) for key, value in blueprint(spec).state_dict().items()}
+    except UsageError as error:
+        raise WeightsError(
+            "weights-spec", f"The weights file's spec makes no model: {error.sentence}", error.fix, path
+        ) from None
     except MesrError:
         raise
     except Exception as error:

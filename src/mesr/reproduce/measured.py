@@ -56,7 +56,11 @@ class Measured:
     def whole(self, row: Row) -> bool:
         """Whether a row is done and all that was measured of it still there: a torn file has less."""
         fate = self.fate(row)
-        return fate.status == "done" and len(self._all(row)) >= fate.measurements
+        return fate.status == "done" and self.count(row) >= max(1, fate.measurements)
+
+    def count(self, row: Row) -> int:
+        """Its measurements on disk."""
+        return len(self._all(row))
 
     def _all(self, row: Row) -> list[Result]:
         fate, degradation = self.fate(row), text_of(recipe(row.degradation))

@@ -96,6 +96,9 @@ class Runner:
             self.state.save()
             measured = Measured(self.out, self.state)
             due = [row for row in rows if fates[row.id].status != "absent" and not measured.whole(row)]
+            for row in rows:  # Plans of before counted nothing.
+                fate = fates[row.id]
+                fate.measurements = fate.measurements or (measured.count(row) if fate.status == "done" else 0)
             for number, row in enumerate(sorted(due, key=lambda row: expense(*row.trainings)), 1):
                 self.telling.line(f"[{number} of {len(due)}] {row.id}")
                 self._settle(row, fates[row.id])

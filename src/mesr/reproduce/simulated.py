@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -59,8 +60,12 @@ def simulate_set(
             reference = np.asarray(values, dtype=np.float32)
             spacing = (one["spacing"][1], one["spacing"][2])
             scan = scanner.scan(reference, spacing, seed_of(reference, 0))
-            seen = dict(entry) | {"paired": _beside(entry["file"])}
-            for file, image in ((entry["file"], values), (seen["paired"], _stored(scan))):
+            kept = _stored(scan)
+            seen = dict(entry) | {
+                "paired": _beside(entry["file"]),
+                "paired_sha256": hashlib.sha256(kept.tobytes()).hexdigest(),
+            }
+            for file, image in ((entry["file"], values), (seen["paired"], kept)):
                 (folder / file).parent.mkdir(parents=True, exist_ok=True)
                 np.save(folder / file, image, allow_pickle=False)
             own = held.setdefault(one["id"], dict(one) | {"slices": [], "paired": degradation})
