@@ -89,15 +89,20 @@ def test_scans_are_credited(setting: Setting, tmp_path: Path) -> None:
 def test_what_was_learned_from_is_listed_with_its_sites(setting: Setting, tmp_path: Path) -> None:
     scans = setting.source.training.scans
     some = replace(
-        scans[0], sites={"pelvis": [45, 118], "chest": [0, 9999]}, licence="MIT", source="an archive"
+        scans[0], sites={"pelvis": [45, 118], "chest": [119, 200]}, licence="MIT", source="an archive"
     )
-    source = replace(setting.source, training=replace(setting.source.training, scans=[some, *scans[1:]]))
+    other = replace(scans[1], sites={"chest": [0, 9999]}, source="a second archive")
+    source = replace(
+        setting.source, training=replace(setting.source.training, scans=[some, other, *scans[2:]])
+    )
     text = _page(setting._replace(source=source), tmp_path / "out", {"table2/on-equal-terms/bicubic": 0.0})
     (line,) = [line for line in text.splitlines() if "an archive" in line]
     cells = [cell.strip() for cell in line.split("|")[1:-1]]
     assert cells == [
-        "train", "train (the one of “pelvis”)", "CT", "2", "pelvis 45–118, chest", "an archive, MIT",
+        "train", "train (the one of “pelvis”)", "CT", "2", "pelvis 45–118, chest 119–200", "an archive, MIT",
     ]  # fmt: skip
+    (line,) = [line for line in text.splitlines() if "a second archive" in line]
+    assert "| chest " in line
 
 
 def test_studies_and_phantoms_are_not_called_patients() -> None:

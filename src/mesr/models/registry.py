@@ -67,13 +67,20 @@ def build(spec: Spec) -> SuperResolver:
             raise UsageError(
                 "architecture", f"The architecture {name} takes no argument {str(key)[:40]!r}.", hint
             )
-    for key, value in args.items():
-        if wanted := _wanted(known[key], value):
-            raise UsageError(
-                "architecture",
-                f"{key} of the architecture {name} must be {wanted}, found {str(value)[:40]!r}.",
-            )
-    return architecture(**args)
+    unlike = {key: wanted for key, value in args.items() if (wanted := _wanted(known[key], value))}
+    try:
+        model = architecture(**args)
+    except UsageError:  # Its own sentence is the more exact one.
+        raise
+    except Exception:  # Whatever a value of another kind comes to in there.
+        if not unlike:
+            raise
+    for key, wanted in unlike.items():
+        raise UsageError(
+            "architecture",
+            f"{key} of the architecture {name} must be {wanted}, found {str(args[key])[:40]!r}.",
+        )
+    return model
 
 
 def _parameters(architecture: Callable[..., SuperResolver]) -> Mapping[str, inspect.Parameter]:
