@@ -32,9 +32,9 @@ from .prepare import (
     assert_split,
     body_extent,
     check_place,
-    site_of,
 )
 from .quality import Quality
+from .regions import site_of
 from .volume import FloatImage
 
 HIGHEST = 32_767.0

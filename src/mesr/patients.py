@@ -20,6 +20,7 @@ from .config import load
 from .errors import InputError, TooLarge, UsageError
 from .io.formats import READ_BY_SUFFIX, suffix_of
 from .limits import MAX_FILES
+from .regions import assert_ranges
 
 SCANS = ("ct", "cbct", "mask")
 SYNTHRAD = re.compile(r"[12](B|P|AB|HN|TH)[A-E]\d{3}")
@@ -53,7 +54,7 @@ class PatientSpec:
     sites: dict[str, list[int]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        prepare.assert_ranges(self.sites, "sites")
+        assert_ranges(self.sites, "sites")
 
 
 @dataclass

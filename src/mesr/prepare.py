@@ -7,9 +7,8 @@ one split; that is asserted here, by name and by pixel digest, before anything i
 from __future__ import annotations
 
 import hashlib
-import itertools
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -24,6 +23,7 @@ from .errors import InputError, OutputError, UsageError
 from .files import atomic_folder, check_replaceable, safe_name
 from .intensity import AIR_HU, BODY_HU, Window, missing, window_for
 from .modality import identified
+from .regions import assert_covered, assert_ranges, site_of
 from .resample import fill_padding
 from .volume import Mask, Modality, Slice, Volume
 
@@ -349,58 +349,3 @@ def _extent(inside: Mask) -> slice:
     first = max(0, first - (lacking + 1) // 2)
     last = min(len(inside), max(last, first + min(SMALLEST, len(inside))))
     return slice(min(first, last - min(SMALLEST, len(inside))), last)
-
-
-def assert_ranges(ranges: Mapping[str, Sequence[int]], what: str) -> None:
-    """Every region is from a first to a last slice, and no slice in two.
-
-    Args:
-        what: the specification's name for them.
-
-    Raises:
-        UsageError: one is not, code `config`.
-    """
-    for name, found in ranges.items():
-        if len(found) != 2 or found[0] > found[1]:
-            raise UsageError(
-                "config",
-                f"{what}.{name[:40]} must be a first and a last slice, such as [12, 40]; found {str(list(found))[:40]}.",
-            )
-    ordered = sorted(ranges.items(), key=lambda one: one[1][0])
-    for (name, (_, last)), (other, (first, _)) in itertools.pairwise(ordered):
-        if first <= last:
-            raise UsageError(
-                "config",
-                f"{what}.{name[:40]} and {what}.{other[:40]} share slice {first}; a slice is in one of them.",
-            )
-
-
-def assert_covered(
-    ranges: Mapping[str, Sequence[int]], numbers: Sequence[int], scan: str, what: str = "sites"
-) -> None:
-    """Every region has a slice of the scan, where it has any at all.
-
-    Args:
-        ranges, what: as for `assert_ranges`.
-        numbers: of its slices.
-        scan: what the specification calls it.
-
-    Raises:
-        InputError: code `no-slices`.
-    """
-    for name, (first, last) in ranges.items():
-        if numbers and not any(first <= number <= last for number in numbers):
-            raise InputError(
-                "no-slices",
-                f"The scan {scan[:60]} has no slice in {what}.{name[:40]}, {first} to {last}; it has {min(numbers)} to"
-                f" {max(numbers)}.",
-                "Ranges are of the numbers in the file names, else of slice indices.",
-            )
-
-
-def site_of(sites: Mapping[str, Sequence[int]], number: int) -> str:
-    """The body region of a slice's number, "all" where none covers it."""
-    for site, (first, last) in sites.items():
-        if first <= number <= last:
-            return site
-    return "all"

@@ -24,7 +24,8 @@ from .files import unwritable
 from .intensity import AIR_HU, Window, window_for
 from .modality import identified
 from .models.weights import Card
-from .prepare import assert_covered, assert_ranges, prepared, slice_number, volumes
+from .prepare import prepared, slice_number, volumes
+from .regions import assert_covered, assert_ranges, covering
 from .results import code_identity
 from .volume import FloatImage, Modality, Slice, Volume
 
@@ -68,8 +69,8 @@ class MeasuredScan:
 
     def place(self, number: int) -> tuple[str, str] | None:
         """Site and patient of a slice, or None where it is not to be measured."""
-        site = _covering(self.sites, number) if self.sites else "all"
-        patient = _covering(self.patients, number) if self.patients else self.patient or self.label
+        site = covering(self.sites, number) if self.sites else "all"
+        patient = covering(self.patients, number) if self.patients else self.patient or self.label
         return (site, patient) if site is not None and patient is not None else None
 
 
@@ -263,7 +264,3 @@ def _digest(path: Path, modality: Modality) -> str:
         if error.code != "modality":
             raise
         return ""
-
-
-def _covering(ranges: dict[str, list[int]], number: int) -> str | None:
-    return next((name for name, (first, last) in ranges.items() if first <= number <= last), None)
