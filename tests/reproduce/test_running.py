@@ -382,6 +382,60 @@ def test_a_row_whose_measurements_were_lost_is_measured_again(
     assert len(read_results(file)) == len(whole.splitlines()) - 1
 
 
+def test_a_row_whose_measurements_another_has_needs_no_network(
+    finished: tuple[Setting, Path], tmp_path: Path
+) -> None:
+    setting, held = finished
+    shutil.copytree(held, tmp_path / "out", ignore=shutil.ignore_patterns("runs"))
+    runner = _runner(setting, tmp_path / "out")
+    rows = _rows(runner)
+    known = next(one for one in rows if one.method == "smoke-mesr")
+    narrower = replace(known, id="ablations/elsewhere/mesr", scales=("2",))
+    fates = runner.run([*rows, narrower])
+    assert not (tmp_path / "out" / "runs").exists()
+    assert fates[narrower.id].status == "done"
+    assert fates[narrower.id].weights_id == fates[known.id].weights_id
+    found = Measured(tmp_path / "out", runner.state).of(narrower)
+    assert {one.scale for one in found} == {"2"}
+    assert fates[narrower.id].measurements == len(found) > 0
+
+
+def test_what_is_measured_for_another_row_is_told_by_scales_sites_and_recipe() -> None:
+    wide = untrained("table2", "a", "sinc", scales=("2", "3"), thorough=("pelvis", "liver"))
+    assert untrained("ablations", "b", "sinc", scales=("2", "3"), thorough=("pelvis",)).within(wide)
+    assert untrained("ablations", "b", "sinc", scales=("3",), sites=("pelvis",)).within(wide)
+    assert untrained("ablations", "b", "sinc", sites=("head",)).within(wide), "every site is measured at ×2"
+    assert not untrained("ablations", "b", "sinc", scales=("3",), sites=("head",)).within(wide)
+    assert not untrained("ablations", "b", "sinc", scales=("3",)).within(wide)
+    assert not untrained("ablations", "b", "sinc", scales=("4",), sites=("pelvis",)).within(wide)
+    assert not untrained("ablations", "b", "sinc", degradation="noise").within(wide)
+    assert not untrained("ablations", "b", "bicubic").within(wide)
+    assert not wide.within(untrained("ablations", "b", "sinc", scales=("2", "3"), sites=("pelvis", "liver")))
+
+
+def test_rows_of_a_network_trained_anew_are_measured_anew(
+    finished: tuple[Setting, Path], tmp_path: Path
+) -> None:
+    setting, held = finished
+    shutil.copytree(held, tmp_path / "out")
+    runner = _runner(setting, tmp_path / "out")
+    rows = _rows(runner)
+    row = next(one for one in rows if one.method == "smoke-srcnn-x2")
+    shutil.rmtree(runner.folder(row.trainings[0]))
+    before = len(read_results(tmp_path / "out" / "results.csv"))
+    other = replace(row.trainings[0].config.sampling, seed=7)
+    another = replace(row.trainings[0], config=replace(row.trainings[0].config, sampling=other))
+    fresh = _runner(setting, tmp_path / "fresh")
+    fresh.run([replace(row, trainings=(another,))])
+    runner.adopt(row.trainings[0], fresh.folder(another), "elsewhere")
+    fates = runner.run(rows)
+    assert (
+        fates[row.id].weights_id
+        == State(fresh.out, "smoke", setting.source.identity).trainings[another.name].weights_id
+    )
+    assert len(read_results(tmp_path / "out" / "results.csv")) == before + fates[row.id].measurements
+
+
 @pytest.mark.parametrize(
     "text",
     [

@@ -70,12 +70,28 @@ class Row:
         parameters = sum(network_cost(one).parameters for one in self.trainings)
         return Cost(parameters, times * network_cost(answering).pixel)
 
+    def within(self, other: Row) -> bool:
+        """Whether another row, of the same method, is measured at all that this one is."""
+        if (self.method, self.trainings, self.degradation) != (
+            other.method,
+            other.trainings,
+            other.degradation,
+        ):
+            return False
+        closely = self.scales == ("2",) or _among(self.thorough or self.sites, other.thorough or other.sites)
+        return {*self.scales} <= {*other.scales} and closely and _among(self.sites, other.sites)
+
     def training_at(self, scale: str) -> Training | None:
         """The one whose network answers a scale; None for an untrained method."""
         able = (
             one for one in self.trainings if not self.family or one.config.sampling.scales[0] >= float(scale)
         )
         return next(able, self.trainings[-1] if self.trainings else None)
+
+
+def _among(sites: Sequence[str], others: Sequence[str]) -> bool:
+    """Whether sites are among others, where none are all."""
+    return not others or (bool(sites) and {*sites} <= {*others})
 
 
 @cache

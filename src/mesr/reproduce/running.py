@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import contextlib
 import shutil
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -95,15 +95,37 @@ class Runner:
             fates = {row.id: self.state.fate(row) for row in rows}
             self.state.save()
             measured = Measured(self.out, self.state)
-            due = [row for row in rows if fates[row.id].status != "absent" and not measured.whole(row)]
             for row in rows:  # Plans of before counted nothing.
                 fate = fates[row.id]
                 fate.measurements = fate.measurements or (measured.count(row) if fate.status == "done" else 0)
-            for number, row in enumerate(sorted(due, key=lambda row: expense(*row.trainings)), 1):
-                self.telling.line(f"[{number} of {len(due)}] {row.id}")
-                self._settle(row, fates[row.id])
-                self.state.save()
+            due = [row for row in rows if fates[row.id].status != "absent" and not measured.whole(row)]
+            whole = [row for row in rows if measured.whole(row)]
+            self._settle_each([row for row in due if not self._settled_by(row, whole, measured)], fates)
+            self._settle_each([row for row in whole if self._outdated(row)], fates)
         return fates
+
+    def _settle_each(self, due: Sequence[Row], fates: Mapping[str, Fate]) -> None:
+        for number, row in enumerate(sorted(due, key=lambda row: expense(*row.trainings)), 1):
+            self.telling.line(f"[{number} of {len(due)}] {row.id}")
+            self._settle(row, fates[row.id])
+            self.state.save()
+
+    def _settled_by(self, row: Row, whole: Sequence[Row], measured: Measured) -> bool:
+        """Whether a finished row has all that is to be measured, which is then this row's too: it may have outlived its network."""
+        for held in (self.state.fate(one) for one in whole if row.within(one)):
+            fate = self.state.fate(row)
+            fate.status, fate.code, fate.sentence = "done", "", ""
+            fate.weights_id, fate.commit, fate.precision = held.weights_id, held.commit, held.precision
+            fate.measurements = measured.count(row)
+            self.state.save()
+            return True
+        return False
+
+    def _outdated(self, row: Row) -> bool:
+        """Whether a finished row's network has been trained anew since: others of its table then tell of the new one."""
+        known = self.state.trained(row.trainings[0]) if len(row.trainings) == 1 and not row.family else None
+        now = known and known.weights_id + (ENSEMBLE if row.averaged else "")
+        return now is not None and now != self.state.fate(row).weights_id
 
     @contextlib.contextmanager
     def _alone(self) -> Iterator[None]:
