@@ -45,7 +45,8 @@ import yaml  # noqa: E402
 
 from mesr.device import resolve_device  # noqa: E402
 from mesr.errors import MesrError  # noqa: E402
-from mesr.losses import vgg  # noqa: E402
+from mesr.losses import looking, vgg  # noqa: E402
+from mesr.models.weights import INVENTING  # noqa: E402
 
 if TYPE_CHECKING:
     from mesr.reproduce.running import Runner
@@ -170,7 +171,7 @@ def jobs(of: Runner, only: Sequence[str] = ()) -> list[Job]:
             one.config, set=SETS[bool(one.simulated)], out=f"runs/{name}", precision="float32", checkpoint_minutes=1.0,
             start=f"runs/{after}/{after}.safetensors" if after else None,
         )  # fmt: skip
-        slow = SLOW if {"perceptual", "adversarial"} & {*config.losses} else 1
+        slow = SLOW if {*INVENTING} & {*config.losses} else 1
         found.append(Job(name, after, slow * effort(one), digest(settings(one)), asdict(config)))
     return found
 
@@ -186,7 +187,7 @@ def pack(of: Runner, todo: Sequence[Job], to: Path, size: int) -> None:
         archive.writestr(JOBS, json.dumps([job._asdict() for job in todo]))
         for folder in sorted({of.training_set(plan[job.name]) for job in todo}):
             _pack_set(archive, folder)
-        if any("perceptual" in job.config["losses"] for job in todo):
+        if any(looking(job.config["losses"]) for job in todo):
             path = vgg.cached(of.setting.vgg)
             archive.write(path, f"{CHECKPOINTS}/{path.name}")
         for name in sorted({job.after for job in todo} - {job.name for job in todo} - {""}):

@@ -26,6 +26,7 @@ from mesr.losses import (
     Adversary,
     Compound,
     CriticConfig,
+    FeatureDistance,
     Perceptual,
     PerceptualConfig,
     Ramp,
@@ -223,6 +224,32 @@ def test_every_depth_counts_and_may_be_used_alone() -> None:
         Perceptual(network, depths)(sr, hr).backward()
         assert sr.grad is not None
         assert float(sr.grad.abs().sum()) > 0
+
+
+@pytest.mark.usefixtures("small")
+@pytest.mark.parametrize("name", ["vgg16", "vgg19"])
+def test_the_terms_of_one_depth_are_srgan_s_and_esrgan_s(name: str) -> None:
+    torch.manual_seed(0)
+    network, hr, sr = Vgg(ARCHITECTURES[name]), _images(), _images(seed=1)
+    unit = {"vgg16": 0.226 * 255, "vgg19": 1.0}[name]
+
+    def before_relu(image: Tensor) -> Tensor:
+        x = (image - network.mean) / network.std
+        for layer in list(network.features)[:8]:  # The second block's second convolution: VGG22.
+            x = layer(x)
+        return x / unit
+
+    made, true = before_relu(sr), before_relu(hr)
+    squared = FeatureDistance(network, 2, squared=True)(sr, hr)
+    absolute = FeatureDistance(network, 2, squared=False)(sr, hr)
+    torch.testing.assert_close(squared, (made.relu() - true.relu()).square().mean(), atol=0, rtol=1e-3)
+    torch.testing.assert_close(absolute, (made - true).abs().mean(), atol=0, rtol=1e-3)
+    assert not torch.allclose(absolute, (made.relu() - true.relu()).abs().mean(), rtol=1e-2)
+    image = sr.clone().requires_grad_()
+    FeatureDistance(network, 2, squared=False)(image, hr).backward()  # type: ignore[no-untyped-call]
+    assert image.grad is not None
+    assert float(image.grad.abs().sum()) > 0
+    assert float(FeatureDistance(network, 2, squared=True)(hr, hr)) == 0
 
 
 @pytest.mark.usefixtures("small")

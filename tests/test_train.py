@@ -274,6 +274,22 @@ def test_a_compound_run_logs_its_terms_and_says_what_it_was_trained_with(
     assert values["critic gradient norm"] > 0
 
 
+@pytest.mark.parametrize("name", ["vgg_l2", "vgg_l1"])
+def test_vgg_s_maps_by_their_own_values_train_a_network_and_mark_it(
+    name: str, root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = _compound(root, tmp_path / "run", monkeypatch, steps=100)
+    config.losses, config.schedule = {"l1": 1.0, name: 0.1}, {}
+    config.validation.every = 100
+    card = weights_files.read_card(train(config, silent))
+    assert card.perceptual
+    assert card.about["training"]["vgg"] == "vgg.safetensors"
+    assert f"100,loss {name}," in (tmp_path / "run" / "log.csv").read_text()
+    config.perceptual.depths = [1, 5]
+    with pytest.raises(UsageError, match="patches of 16 pixels, found 12"):
+        train(config, silent)
+
+
 def test_a_run_that_diverges_stops_and_leaves_the_checkpoint_alone(
     root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

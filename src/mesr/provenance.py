@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from .data import digest
+from .losses import looking
 from .models.weights import Card
 from .recipe import TrainConfig
 from .sampling import SamplingConfig
@@ -63,7 +64,7 @@ def about(
             "patch": sampling.patch,
             "minutes": round(seconds / 60, 1),
             "losses": {term: weight for term, weight in config.losses.items() if weight},
-            "vgg": Path(config.perceptual.vgg).name if config.losses.get("perceptual") else None,
+            "vgg": Path(config.perceptual.vgg).name if looking(config.losses) else None,
             "schedule": {name: dataclasses.asdict(ramp) for name, ramp in config.schedule.items()},
             "optimiser": dataclasses.asdict(config.optimiser),
             "start": {key: origin[key] for key in ("name", "weights_id", "perceptual")} if origin else None,

@@ -27,7 +27,7 @@ from .data import Batch, TrainingSlice, load_slices, read_manifest, reference_pa
 from .device import resolve_device, use_bf16
 from .errors import MesrError, UsageError
 from .grid import fraction
-from .losses import Adversary, Compound, Perceptual, pixel
+from .losses import Adversary, Compound, FeatureDistance, Perceptual, looking, pixel
 from .losses.compound import Term
 from .metrics import psnr
 from .models import build
@@ -164,16 +164,21 @@ def objective(config: TrainConfig, device: torch.device, bf16: bool) -> tuple[Co
     """
     terms: dict[str, Term] = {"l1": pixel.l1, "l2": pixel.l2, "log_l1": pixel.log_l1, "psnr": pixel.psnr}
     adversary = None
-    if config.losses.get("perceptual"):
-        perceptual = Perceptual.of(config.perceptual, device, bf16=bf16)
-        if config.sampling.patch < perceptual.least_side:
+    looked_at = config.perceptual
+    if looking(config.losses):
+        looked_at.check()
+        if config.sampling.patch < looked_at.least_side:
             raise UsageError(
                 "loss",
-                f"The perceptual loss at these depths needs patches of {perceptual.least_side} pixels,"
+                f"The perceptual loss at these depths needs patches of {looked_at.least_side} pixels,"
                 f" found {config.sampling.patch}.",
                 "Use a larger sampling.patch or fewer perceptual.depths.",
             )
-        terms["perceptual"] = perceptual
+    if config.losses.get("perceptual"):
+        terms["perceptual"] = Perceptual.of(looked_at, device, bf16=bf16)
+    for name, squared in (("vgg_l2", True), ("vgg_l1", False)):
+        if config.losses.get(name):
+            terms[name] = FeatureDistance.of(looked_at, device, squared=squared, bf16=bf16)
     if config.losses.get("adversarial"):
         batch_norm = config.critic.loss != "wasserstein"
         critic = Discriminator(config.critic.features, batch_norm=batch_norm).to(device)

@@ -87,9 +87,10 @@ def train(
         given.append(f"start={json.dumps(start)}")
     settings = configuration.load(TrainConfig, config, given)
     from .. import train as training
+    from ..losses import looking
     from ..losses.vgg import to_fetch
 
-    if "perceptual" in settings.losses and (sentence := to_fetch(settings.perceptual.vgg)):
+    if looking(settings.losses) and (sentence := to_fetch(settings.perceptual.vgg)):
         err.print(sentence)
     try:
         with reporter() as report:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from .adversarial import Adversary, CriticConfig, critic_loss
-from .compound import Compound, Ramp
-from .perceptual import Perceptual, PerceptualConfig
+from .compound import Compound, Ramp, looking
+from .perceptual import FeatureDistance, Perceptual, PerceptualConfig
 from .pixel import l1, l2, log_l1, psnr
 
 __all__ = [
-    "Adversary", "Compound", "CriticConfig", "Perceptual", "PerceptualConfig", "Ramp",
-    "critic_loss", "l1", "l2", "log_l1", "psnr",
+    "Adversary", "Compound", "CriticConfig", "FeatureDistance", "Perceptual", "PerceptualConfig", "Ramp",
+    "critic_loss", "l1", "l2", "log_l1", "looking", "psnr",
 ]  # fmt: skip

@@ -13,7 +13,10 @@ from ..errors import UsageError
 Term = Callable[[Tensor, Tensor], Tensor]
 """(sr, hr), each (N, 1, H, W) float32, to a scalar."""
 
-KNOWN = ("l1", "l2", "log_l1", "psnr", "perceptual", "adversarial")
+LOOKING = ("perceptual", "vgg_l2", "vgg_l1")
+"""Terms that a VGG network looks for: of several depths joined; of one depth, squared, or absolute and before the ReLU."""
+
+KNOWN = ("l1", "l2", "log_l1", "psnr", *LOOKING, "adversarial")
 
 
 @dataclass
@@ -64,6 +67,11 @@ class Compound:
         return sum(weighted[1:], weighted[0]), {
             f"loss {name}": value.detach() for name, value in values.items()
         }
+
+
+def looking(weights: Mapping[str, float]) -> bool:
+    """Whether a term among them needs a VGG network."""
+    return any(weights.get(name) for name in LOOKING)
 
 
 def check(weights: Mapping[str, float], schedule: Mapping[str, Ramp]) -> None:

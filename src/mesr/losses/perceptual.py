@@ -2,6 +2,8 @@
 
 "U-shaped network layers, … hopping together convolutional layers of different depths" is read as a U: VGG
 goes down, and from its deepest map back up each one is enlarged and joined to the next shallower.
+
+Others were published with the distance of one depth's maps, by their own values, which is here to train them by.
 """
 
 from __future__ import annotations
@@ -23,11 +25,28 @@ class PerceptualConfig:
 
     Attributes:
         vgg: "vgg19", "vgg16", or a file (`vgg.load`).
-        depths: blocks whose maps are joined, 1…5; several, in rising order.
+        depths: blocks whose maps are joined, 1…5; several, in rising order. The terms of one depth take the last.
     """
 
     vgg: str = "vgg19"
     depths: list[int] = field(default_factory=lambda: [1, 2, 3, 4, 5])
+
+    def check(self) -> None:
+        """Refuse depths that make no sense.
+
+        Raises:
+            UsageError: code `loss`.
+        """
+        if not self.depths or self.depths != sorted({d for d in self.depths if 1 <= d <= len(WIDTHS)}):
+            raise UsageError(
+                "loss",
+                f"The perceptual loss looks at depths 1 to {len(WIDTHS)} in rising order, found {str(self.depths)[:40]}.",
+            )
+
+    @property
+    def least_side(self) -> int:
+        """Pixels an image must have along each side."""
+        return int(2 ** (self.depths[-1] - 1))
 
 
 class Perceptual:
@@ -50,18 +69,8 @@ class Perceptual:
             UsageError: code `loss`, the depths make no sense.
             WeightsError: VGG's weights cannot be had.
         """
-        depths = config.depths
-        if not depths or depths != sorted({d for d in depths if 1 <= d <= len(WIDTHS)}):
-            raise UsageError(
-                "loss",
-                f"The perceptual loss looks at depths 1 to {len(WIDTHS)} in rising order, found {str(depths)[:40]}.",
-            )
-        return cls(load(config.vgg).to(device), depths, bf16=bf16)
-
-    @property
-    def least_side(self) -> int:
-        """Pixels an image must have along each side."""
-        return int(2 ** (self.depths[-1] - 1))
+        config.check()
+        return cls(load(config.vgg).to(device), config.depths, bf16=bf16)
 
     def __call__(self, sr: Tensor, hr: Tensor) -> Tensor:
         """Mean squared difference of the joined maps; a scalar from two (N, 1, H, W), about 0…1.
@@ -82,6 +91,43 @@ class Perceptual:
         with torch.autocast(image.device.type, torch.bfloat16, enabled=self.bf16):
             maps = self.vgg(image, self.depths[-1])
         return [maps[depth - 1].float() for depth in self.depths]
+
+
+class FeatureDistance:
+    """How far apart the maps of one depth are, by their own values, as others published it.
+
+    Squared and after the ReLU it is the VGG loss of SRGAN (Ledig et al. 2017) and MIASSR, absolute and before it ESRGAN's
+    (Wang et al. 2018). Maps are in VGG19's unit; another network's are brought near it (`vgg.Architecture`).
+
+    Args:
+        vgg: frozen.
+        depth: of the maps, 1…5.
+        squared: else absolute.
+        bf16: as in `Perceptual`.
+    """
+
+    def __init__(self, vgg: Vgg, depth: int, *, squared: bool, bf16: bool = False) -> None:
+        self.vgg, self.depth, self.squared, self.bf16 = vgg, depth, squared, bf16
+
+    @classmethod
+    def of(
+        cls, config: PerceptualConfig, device: torch.device, *, squared: bool, bf16: bool = False
+    ) -> FeatureDistance:
+        """The term at the deepest of the configured depths. Errors as `Perceptual.of`."""
+        config.check()
+        return cls(load(config.vgg).to(device), config.depths[-1], squared=squared, bf16=bf16)
+
+    def __call__(self, sr: Tensor, hr: Tensor) -> Tensor:
+        """Mean over maps, pixels and images; a scalar from two (N, 1, H, W), about 0…1."""
+        with torch.no_grad():
+            truth = self._maps(hr)
+        difference = (self._maps(sr) - truth) / self.vgg.architecture.unit
+        return difference.square().mean() if self.squared else difference.abs().mean()
+
+    def _maps(self, image: Tensor) -> Tensor:
+        with torch.autocast(image.device.type, torch.bfloat16, enabled=self.bf16):
+            maps: list[Tensor] = self.vgg(image, self.depth, last_relu=self.squared)
+        return maps[-1].float()
 
 
 def mean_square_joined(maps: Sequence[Tensor]) -> Tensor:

@@ -34,12 +34,15 @@ class Architecture:
         name: "vgg19" or "vgg16".
         convolutions: 3×3 convolutions of each block; a block ends in a 2×2 maximum.
         mean, std: of red, green and blue where the image is 0…1; a channel c enters as (c − mean) / std.
+        unit: what its maps are about as many times larger as, than those of a network whose input has the spread of
+            VGG19's: `std` of VGG19 over its own.
     """
 
     name: str
     convolutions: tuple[int, ...]
     mean: tuple[float, float, float]
     std: tuple[float, float, float]
+    unit: float = 1.0
 
 
 ARCHITECTURES = {
@@ -47,9 +50,9 @@ ARCHITECTURES = {
     for one in (
         Architecture("vgg19", (2, 2, 4, 4, 4), (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
         # As Keras trained it: 255·x less the mean colour.
-        Architecture("vgg16", (2, 2, 3, 3, 3), (123.7 / 255, 116.8 / 255, 103.9 / 255), (1 / 255,) * 3),
+        Architecture("vgg16", (2, 2, 3, 3, 3), (123.7 / 255, 116.8 / 255, 103.9 / 255), (1 / 255,) * 3, 0.226 * 255),
     )
-}
+}  # fmt: skip
 WIDTHS = (64, 128, 256, 512, 512)
 """Maps of each block."""
 PIXELS_A_MAP = 8
@@ -88,11 +91,12 @@ class Vgg(nn.Module):
         """Nothing: it stays as it is."""
         return self
 
-    def forward(self, image: Tensor, depths: int = len(WIDTHS)) -> list[Tensor]:
+    def forward(self, image: Tensor, depths: int = len(WIDTHS), *, last_relu: bool = True) -> list[Tensor]:
         """The maps at the end of the first `depths` blocks, after the ReLU and before the maximum.
 
         Args:
             image: (N, 1, H, W), about 0…1; the one channel enters as red, green and blue. H, W ≥ 2^(depths − 1).
+            last_relu: False takes the deepest of them before its ReLU.
 
         Returns:
             `[(N, 64, H, W), (N, 128, H/2, W/2), …]`, sizes rounded down.
@@ -103,7 +107,8 @@ class Vgg(nn.Module):
         for end in self._ends[:depths]:
             for layer in list(self.features)[first:end]:
                 if isinstance(layer, nn.Conv2d):
-                    x = _convolved(x, layer)
+                    relu = last_relu or layer is not self.features[self._ends[depths - 1] - 2]
+                    x = _convolved(x, layer, relu=relu)
                 elif isinstance(layer, nn.MaxPool2d):
                     x = layer(x)
             maps.append(x)
@@ -111,12 +116,13 @@ class Vgg(nn.Module):
         return maps
 
 
-def _convolved(x: Tensor, layer: nn.Conv2d) -> Tensor:
-    """A convolution and its ReLU; by `kernels` where there is more image than kernels to transform."""
+def _convolved(x: Tensor, layer: nn.Conv2d, *, relu: bool) -> Tensor:
+    """A convolution, with its ReLU or without; by `kernels` where there is more image than kernels to transform."""
     n, _, height, width = x.shape
     if n * height * width >= PIXELS_A_MAP * layer.out_channels:
-        return conv3x3(x, layer.weight, layer.bias, relu=True)
-    return torch.relu(layer(x))
+        return conv3x3(x, layer.weight, layer.bias, relu=relu)
+    found: Tensor = layer(x)
+    return torch.relu(found) if relu else found
 
 
 def load(source: str) -> Vgg:

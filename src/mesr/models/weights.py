@@ -29,7 +29,7 @@ FORMAT = 1
 KEY = "mesr"
 MAX_ARGUMENT = 4096
 """The largest size a spec may name; building ever so many layers would itself be an attack."""
-INVENTING = ("perceptual", "adversarial")
+INVENTING = ("perceptual", "vgg_l2", "vgg_l1", "adversarial")
 """Losses that give PSNR up for detail that may not be true."""
 
 ENSEMBLE = "+"

@@ -37,8 +37,9 @@ CAVEATS = """\
   every network but SRCNN, which starts from the bicubic image and has none. A network of one scale spends all its samples on it, one for six scales a sixth; the tables
   name both. That is no handicap: the row "MESR (L1), at ×2 alone" says what the other scales' samples are worth at ×2.
 * On equal terms L1 stands for squared error, and the compound loss of §3.3 for the second stages of SRGAN, ESRGAN and
-  MIASSR. As published each has its own losses and weights, but our perceptual term, whose maps are normalised; Adam at
-  its own rate (1e-4 for VDSR's SGD at 0.1), halved every fifth of the steps; and this budget's steps, far fewer.
+  MIASSR. As published each has its own losses and weights, but MIASSR's discriminator is SRGAN's, which is not told the
+  scale; Adam at its own rate (1e-4 for VDSR's SGD at 0.1), halved every fifth of the steps; and this budget's steps, far
+  fewer.
 * The rates on equal terms were found with `mesr` (docs/explanation/choices.md). Bodies begin as their authors say, or as
   PyTorch makes them where they say nothing, `mesr`'s with each block near identity: the ablation "the body begins as
   PyTorch makes it" says what that is worth. On equal terms a network of one scale begins near the bicubic image, its
@@ -59,7 +60,8 @@ CAVEATS = """\
   there. Nobody searched so for the other systems."""
 
 OTHER_VGG = """\
-* The perceptual term looks at `{name}`, where §3.3 has VGG19 trained on ImageNet."""
+* The perceptual term looks at `{name}`, where §3.3 has VGG19 trained on ImageNet. For the losses that others published,
+  whose weights are for VGG19's maps, its maps are brought to their size only roughly (docs/explanation/losses.md)."""
 
 NOT_SHIPPED = """\
 * **MESR of these tables is not what mesr ships.** Here 16 blocks whose first convolution is gated by level and contrast

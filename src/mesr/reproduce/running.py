@@ -24,7 +24,7 @@ from ..errors import InputError, InternalError, MesrError, UsageError, WeightsEr
 from ..evaluate import Reporter as SliceReporter
 from ..files import atomic_path, check_file, made
 from ..inference import Options
-from ..losses import vgg
+from ..losses import looking, vgg
 from ..models import family, weights
 from ..models.weights import ENSEMBLE
 from ..prepare import prepare
@@ -169,7 +169,7 @@ class Runner:
         if not row.trainings:
             return row.system
         due = (step for one in row.trainings for step in one.chain() if not self.has(step))
-        if any("perceptual" in step.config.losses for step in due) and self._vgg_problem:
+        if any(looking(step.config.losses) for step in due) and self._vgg_problem:
             raise self._vgg_problem
         paths = [[self._trained(one) for one in training.chain()][-1] for training in row.trainings]
         path = self._family(row, paths) if row.family else paths[0]

@@ -37,8 +37,8 @@ class System:
         rate: Adam's, as published.
         loss: the pixel loss it was published with.
         critic: the adversarial loss it was published with (`losses.CriticConfig`).
-        second: weights of the losses of its second stage as published; our VGG maps are normalised, theirs were not.
-        depths: of VGG that the second stage looked at as published; empty for the budget's.
+        second: weights of the losses of its second stage as published.
+        depths: of VGG that the second stage looked at as published; the budget's deepest in a smoke run.
         as_published: whether there is a row of the published kind.
         giant: whether that row is trained under the largest budget only.
         smaller: what is trained elsewhere in place of a giant without a row on equal terms.
@@ -96,6 +96,10 @@ class System:
         return {"name": name, "args": {"architecture": self.architecture, "args": args} | own}
 
 
+SRGAN_MAPS = (0.226 * 255 / 12.75) ** 2
+"""Weight of SRGAN's VGG term. Its authors divide by 12.75 the maps of a network whose images go to 255; ours are in the
+unit of VGG19's, whose images have a spread of one (`losses.FeatureDistance`)."""
+
 _RDN_B = {"blocks": 16, "layers": 8, "growth": 64}
 _LITE = {"blocks": 16, "features": 64, "residual_scale": 1.0}
 _ONCE = {"blocks": 16, "stem": "gated"}
@@ -116,7 +120,7 @@ SYSTEMS: dict[str, System] = {
         System("srresnet", "SRResNet", "srresnet", "fixed", {}, {}, {"blocks": 3, "features": 16}, (2,), loss="l2"),
         System(
             "srgan", "SRGAN", "srresnet", "fixed", {}, {}, {"blocks": 3, "features": 16}, (2,), "srresnet", "SRGAN",
-            critic="cross-entropy", second={"perceptual": 1.0, "adversarial": 1e-3}, depths=(5,),
+            critic="cross-entropy", second={"vgg_l2": SRGAN_MAPS, "adversarial": 1e-3}, depths=(5,),
         ),
         System(
             "edsr", "EDSR", "edsr", "fixed", {}, {"blocks": 32, "features": 96, "residual_scale": 1.0}, {"blocks": 4, "features": 20},
@@ -138,13 +142,13 @@ SYSTEMS: dict[str, System] = {
         System(
             "esrgan", "ESRGAN", "rrdb", "fixed", {}, {"blocks": 7}, {"blocks": 1, "features": 16, "growth": 8},
             (2,), "rrdb", sizes={"published": "23 blocks", "equal": "7 blocks, reduced from 23"}, critic="relativistic",
-            second={"l1": 0.01, "perceptual": 1.0, "adversarial": 0.005}, depths=(5,), giant=True,
+            second={"l1": 0.01, "vgg_l1": 1.0, "adversarial": 0.005}, depths=(5,), giant=True,
         ),
         System("meta-rdn", "MetaRDN-A", "meta-rdn", "meta", {}, {}, _TINY_RDN | {"hidden": 32}, column="MetaRDN"),
         System("meta-rdn-b", "MetaRDN-B", "meta-rdn", "meta", _RDN_B, None, _TINY_RDN | {"hidden": 32}, giant=True, smaller="MetaRDN-A"),
         System("miassr", "MIASSR, first stage (L1)", "miassr", "meta", {}, {}, _TINY_META),
         System("miassr-gan", "MIASSR", "miassr", "meta", {}, {}, _TINY_META, (), "miassr", "MIASSR", critic="cross-entropy",
-            second={"l1": 1.0, "perceptual": 0.006, "adversarial": 0.001}, depths=(2,),
+            second={"l1": 1.0, "vgg_l2": 0.006, "adversarial": 0.001}, depths=(2,),
         ),
         System("mesr-lite", "mesr-lite (L1)", "mesr", "own", {}, _ONCE, _TINY_META, as_published=False),
         System(

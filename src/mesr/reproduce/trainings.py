@@ -10,7 +10,7 @@ from functools import cache
 from typing import Any, NamedTuple
 
 from ..evaluate import SCALES
-from ..losses import CriticConfig, PerceptualConfig, Ramp
+from ..losses import CriticConfig, PerceptualConfig, Ramp, looking
 from ..models.cost import Cost, cost
 from ..models.registry import Spec
 from ..optimiser import OptimiserConfig
@@ -163,7 +163,7 @@ def tuned(
         validation=_validation(steps, config.validation.scales[0]),
         steps=steps,
     )
-    if "perceptual" in losses:
+    if looking(losses):
         found.perceptual = PerceptualConfig(setting.vgg, list(depths or budget.depths))
     if "adversarial" in losses:
         found.schedule = {"adversarial": Ramp(join, join)}
