@@ -27,6 +27,9 @@ BASELINE = "sinc"
 LEAST_PATIENTS = 5
 RESAMPLES = 2000
 
+UNITS = {"study": ("study", "studies"), "CatPhan": ("phantom", "phantoms")}
+"""What a specification's patients are instead, by how their names begin: studies that hide whose they are, and phantoms."""
+
 _SHOWN = (
     ("psnr", "PSNR, dB", 2), ("ssim", "SSIM", 4), ("nrmse", "NRMSE", 4), ("psnr_body", "body PSNR, dB", 2),
     ("mae_body", "body MAE", 2), ("rmse_body", "body RMSE", 2), ("mae_above", "MAE over window", 1),
@@ -54,7 +57,7 @@ class Difference(NamedTuple):
         mean, low, high: in the measure's unit; method minus baseline. The interval's ends are NaN where there is
             only one to resample.
         slices, patients: how many.
-        over: what was resampled, `"10 patients"`, or `"blocks of slices, one patient"`.
+        over: what was resampled, `"10 patients"`, or `"blocks of slices, one patient"` (`people`).
     """
 
     mean: float
@@ -211,9 +214,10 @@ def site_table(rows: Sequence[Row], site: str, scale: str) -> str:
     most = _mean([row for row in kept["psnr"] if row.model == models[0]], "psnr")
     left_out = f"{most.slices} of " if most.slices < len(first) else ""
     unit = here[0].unit or "the scan's unit"
+    whom = people(row.patient for row in kept["psnr"] if row.model == models[0])
     effective = sorted({f"{row.scale_rows:.4g}x{row.scale_columns:.4g}" for row in here})
     heading = (
-        f"**{site} ×{scale}** – {left_out}{_slices(len(first))}, {_patients(most.patients)}; body and window errors in {unit};"
+        f"**{site} ×{scale}** – {left_out}{_slices(len(first))}, {whom}; body and window errors in {unit};"
         f" effective scale {', '.join(effective)}; {here[0].degradation}"
     )
     return heading + "\n\n" + markdown(["method", *(title for _, title, _ in _SHOWN)], body)
@@ -228,6 +232,18 @@ def floor_table(verdicts: Sequence[Verdict]) -> str:
         cells[one.site][one.scale] = f"{one.gain:.2f} ({one.psnr:.2f}) {mark}"
     body = [[site, *(found.get(scale, "–") for scale in scales)] for site, found in cells.items()]
     return markdown(["site", *(f"×{scale}" for scale in scales)], body)
+
+
+def people(names: Iterable[str]) -> str:
+    """`6 patients`, `one phantom`, `13 patients and 6 studies` (`UNITS`), from the patients of some rows."""
+    counts: dict[tuple[str, str], int] = {}
+    for name in dict.fromkeys(names):
+        words = next(
+            (words for start, words in UNITS.items() if name.startswith(start)), ("patient", "patients")
+        )
+        counts[words] = counts.get(words, 0) + 1
+    told = [f"one {one}" if count == 1 else f"{count} {many}" for (one, many), count in counts.items()]
+    return " and ".join([", ".join(told[:-1]), told[-1]] if len(told) > 1 else told)
 
 
 def markdown(header: Sequence[str], body: Sequence[Sequence[str]]) -> str:
@@ -266,10 +282,10 @@ def _difference(values: dict[tuple[str, str, int, str], float], chance: np.rando
     patients = sorted({patient for patient, *_ in values})
     if len(patients) >= LEAST_PATIENTS:
         groups = [[v for place, v in values.items() if place[0] == patient] for patient in patients]
-        over = _patients(len(patients))
+        over = people(patients)
     else:
         groups = _blocks(values)
-        over = f"blocks of slices, {_patients(len(patients))}"
+        over = f"blocks of slices, {people(patients)}"
     mean = float(np.mean(list(values.values())))
     low, high = _bootstrap(groups, chance)
     return Difference(mean, low, high, len(values), len(patients), over)
@@ -315,7 +331,3 @@ def _titles() -> dict[str, str]:
 
 def _slices(count: int) -> str:
     return "1 slice" if count == 1 else f"{count} slices"
-
-
-def _patients(count: int) -> str:
-    return "one patient" if count == 1 else f"{count} patients"

@@ -11,7 +11,7 @@ from small_source import small_source
 from mesr.models import weights
 from mesr.reproduce.budgets import BUDGETS
 from mesr.reproduce.paper import paper
-from mesr.reproduce.plan import EQUAL, EXPERIMENTS, LONGER, PUBLISHED, SHIPPED, plan
+from mesr.reproduce.plan import DEGRADATIONS, EQUAL, EXPERIMENTS, LONGER, PUBLISHED, SHIPPED, plan
 from mesr.reproduce.rows import Row
 from mesr.reproduce.systems import SYSTEMS, UNTRAINED
 from mesr.reproduce.trainings import Setting, network_cost, of_another_seed, samples_at
@@ -257,7 +257,12 @@ def test_robustness_is_a_mean_over_patients_ct(setting: Setting) -> None:
         phantom=Path(test.root, "phantom"),
     )
     rows = plan(["robustness"], setting._replace(source=source))
-    assert {row.sites for row in rows} == {("pelvis",)}
+    assert {row.sites for row in rows if row.group in DEGRADATIONS} == {("pelvis",)}
+    # What MR scanners do is tried on MR as well.
+    mr = [row for row in rows if row.group not in DEGRADATIONS]
+    assert {(row.sites, row.degradation) for row in mr} == {(("brain",), "kspace")}
+    assert [row.system for row in mr] == ["bicubic", "sinc", "mesr"]
+    assert {row.group for row in plan(["robustness"], setting)} == {*DEGRADATIONS}
 
 
 def test_an_l1_control_does_not_depend_on_the_vgg(setting: Setting) -> None:

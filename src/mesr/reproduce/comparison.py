@@ -106,10 +106,20 @@ def ablations(rows: Sequence[Row], measured: Measured, headline: str) -> str:
 
 
 def robustness(rows: Sequence[Row], measured: Measured) -> str:
-    """Degradations down; PSNR of each method and the gain over the windowed sinc, over patients' CT."""
+    """Degradations down, for CT and for MR; PSNR of each method and the gain over the windowed sinc."""
+    parts = []
+    for sites in dict.fromkeys(row.sites for row in rows):
+        own = [row for row in rows if row.sites == sites]
+        found = [one for row in own[:1] for one in measured.of(row)]
+        what = "MR" if found and found[0].modality == "MR" else "Patients' CT"
+        parts += [f"{what}, {where(own, measured)} together: {population(found)}.", _robust(own, measured)]
+        parts += _robust_by_site(own, measured) if len(sites) > 1 else []
+    return "\n\n".join(parts)
+
+
+def _robust(rows: Sequence[Row], measured: Measured) -> str:
     body = []
     titles = list(dict.fromkeys(row.title for row in rows))
-    count = population([one for row in rows[:1] for one in measured.of(row)])
     for group in dict.fromkeys(row.group for row in rows):
         own = {row.title: row for row in rows if row.group == group}
         network = next((row for row in own.values() if row.trainings), None)
@@ -118,10 +128,7 @@ def robustness(rows: Sequence[Row], measured: Measured) -> str:
         body.append(
             [group, *(spread(measured.mean(own[t], "2"), 2) if t in own else NONE for t in titles), gain]
         )
-    table = markdown(["degradation", *titles, "network minus sinc, dB [95 %]"], body)
-    parts = [f"Patients' CT of every site together: {count}.", table]
-    parts += _robust_by_site(rows, measured)
-    return "\n\n".join(parts)
+    return markdown(["degradation", *titles, "network minus sinc, dB [95 %]"], body)
 
 
 def _robust_by_site(rows: Sequence[Row], measured: Measured) -> list[str]:

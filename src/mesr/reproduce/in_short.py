@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from ..tables import markdown
 from .measured import MEASURES, NONE, Measured
-from .plan import EQUAL
+from .plan import EQUAL, JUDGED_PARTS, LONGER
 from .rows import Row
 from .verdicts import IN_BODY, NO, UNDECIDED, WEAKEST, YES, Verdicts, named
 
@@ -22,15 +22,21 @@ def in_short(
     Args:
         sites: of CT, which Table 2's verdicts are about; Table 3 has its own.
     """
-    held = Verdicts([row for row in table2 if row.group == EQUAL], table2, measured, sites)
-    body = _at_twice(held)
-    for own, other in held.pairs():
-        scales = [scale for scale in own.scales if scale in other.scales]
-        claim = f"{named(own)} before {named(other)}"
-        body.append([claim, "PSNR at every scale", *_by_scale(held, own, other, scales, MEASURES[0])])
-        body.append(
-            [claim, "PSNR inside the body at every scale", *_by_scale(held, own, other, scales, IN_BODY)]
-        )
+    parts_of_table2 = {
+        group: Verdicts([row for row in table2 if row.group == group], table2, measured, sites)
+        for group in JUDGED_PARTS
+    }
+    body = []
+    for group, held in parts_of_table2.items():
+        told = _steps(held) if group == LONGER else ""
+        body += _at_twice(held, told)
+        for own, other in held.pairs():
+            scales = [scale for scale in own.scales if scale in other.scales]
+            claim = f"{named(own)} before {named(other)}{told}"
+            body.append([claim, "PSNR at every scale", *_by_scale(held, own, other, scales, MEASURES[0])])
+            body.append(
+                [claim, "PSNR inside the body at every scale", *_by_scale(held, own, other, scales, IN_BODY)]
+            )
     elsewhere = [site for site in sites if any(site in row.sites for row in table3)]
     for group in dict.fromkeys(row.group for row in table3):
         own_rows = [row for row in table3 if row.group == group]
@@ -41,18 +47,22 @@ def in_short(
     parts.append(
         "How they are judged: [what holds](#on-equal-terms-what-holds). PSNR is of the whole slice where no body is named."
     )
-    parts += [f"{margin}."] if (margin := held.margin(headline)) else []
+    parts += [f"{margin}."] if (margin := parts_of_table2[EQUAL].margin(headline)) else []
     return "\n\n".join(parts)
+
+
+def _steps(held: Verdicts) -> str:
+    """That networks were trained for longer than the others."""
+    return next((f", all after {row.trainings[0].config.steps:,} steps" for row in held.networks), "")
 
 
 def _at_twice(held: Verdicts, told: str = "") -> list[list[str]]:
     """Two lines for each of the claims, whole and inside the body."""
     body = []
     for row, others, of in held.claims():
-        if others:
-            claim = f"{named(row)} before every {of}, of {len(others)}{told}"
-            body.append([claim, "PSNR, SSIM, NRMSE at ×2", *_by_site(held, row, others, MEASURES)])
-            body.append([claim, "PSNR inside the body at ×2", *_by_site(held, row, others, (IN_BODY,))])
+        claim = f"{named(row)} before every {of}, of {len(others)}{told}"
+        body.append([claim, "PSNR, SSIM, NRMSE at ×2", *_by_site(held, row, others, MEASURES)])
+        body.append([claim, "PSNR inside the body at ×2", *_by_site(held, row, others, (IN_BODY,))])
     return body
 
 

@@ -12,7 +12,7 @@ from ..degrade import recipe, text_of
 from ..files import counted
 from ..results import Row as Result
 from ..results import read_results
-from ..tables import Difference, Mean, paired, summary
+from ..tables import Difference, Mean, paired, people, summary
 from .rows import Row
 from .state import Fate, State, Trained
 
@@ -116,9 +116,6 @@ def spread(mean: Mean | None, digits: int) -> str:
 FINEST = 2
 """Digits that an interval may have more than a measure."""
 
-UNITS = {"study": ("study", "studies"), "CatPhan": ("phantom", "phantoms")}
-"""What a specification's patients are instead, by how their names begin."""
-
 
 def interval(difference: Difference | None, digits: int = 2) -> str:
     """`+0.75 [+0.61, +0.90]`; with more digits where a difference would be printed as none, or its ends as one."""
@@ -139,14 +136,9 @@ def interval(difference: Difference | None, digits: int = 2) -> str:
 
 
 def population(results: Sequence[Result]) -> str:
-    """`12 slices of 6 patients`, or of studies or phantoms (`UNITS`) where all of them are such."""
+    """`12 slices of 6 patients` (`tables.people`)."""
     slices = len({(one.scan, one.slice, one.data_sha256) for one in results})
-    patients = {one.patient for one in results}
-    units = {
-        next((unit for start, unit in UNITS.items() if name.startswith(start)), None) for name in patients
-    }
-    one, many = (units.pop() if len(units) == 1 else None) or ("patient", "patients")
-    return f"{counted(slices, 'slice', 'slices')} of {f'one {one}' if len(patients) == 1 else f'{len(patients)} {many}'}"
+    return f"{counted(slices, 'slice', 'slices')} of {people(one.patient for one in results)}"
 
 
 def millions(count: float) -> str:

@@ -30,6 +30,9 @@ EXPERIMENTS: tuple[Experiment, ...] = (
 
 EQUAL, LONGER, PUBLISHED = "On equal terms", "On equal terms, for longer", "As published"
 SHIPPED = "As shipped with mesr, trained for longer on other losses"
+JUDGED_PARTS = (EQUAL, LONGER)
+"""The parts of Table 2 that something is to be shown by."""
+
 SHRUNK, SCANNED = "Bicubic LR", "Simulated CBCT to CT"
 
 AGAIN = ("meta-rdn", "miassr", "mesr-lite", "mesr")
@@ -46,6 +49,9 @@ DEGRADATIONS = (
     "bicubic", "blur-bicubic:sigma=0.3", "blur-bicubic", "noise:sigma=0.005", "noise", "noise:sigma=0.02", "kspace",
 )  # fmt: skip
 """What the network that knows bicubic alone is tried on."""
+
+MR_DEGRADATION = "kspace"
+"""How an MR scanner would have made a coarser image; tried on MR as well."""
 
 
 def plan(experiments: Iterable[Experiment], setting: Setting) -> list[Row]:
@@ -242,7 +248,7 @@ def on_equal_terms(row: Row) -> bool:
 
 def ct_sites(setting: Setting) -> tuple[str, ...]:
     """The sites of CT that are measured, a phantom's included."""
-    return _sites(setting, phantom=True)
+    return _sites(setting, "CT", phantom=True)
 
 
 def headline_sites(setting: Setting) -> tuple[str, ...]:
@@ -252,16 +258,16 @@ def headline_sites(setting: Setting) -> tuple[str, ...]:
 
 def patients_sites(setting: Setting) -> tuple[str, ...]:
     """The sites of patients' CT that are measured: what one mean may be taken over."""
-    return _sites(setting, phantom=False)
+    return _sites(setting, "CT", phantom=False)
 
 
-def _sites(setting: Setting, *, phantom: bool) -> tuple[str, ...]:
+def _sites(setting: Setting, modality: str, *, phantom: bool) -> tuple[str, ...]:
     source = setting.source
     spec = source.val if setting.budget.split == "val" else source.test
     found = [
         site
         for scan in spec.scans
-        if scan.modality == "CT" and (phantom or Path(spec.root, scan.path) != source.phantom)
+        if scan.modality == modality and (phantom or Path(spec.root, scan.path) != source.phantom)
         for site in sites_of(scan)
     ]
     return tuple(dict.fromkeys(found))
@@ -272,9 +278,11 @@ def robustness(setting: Setting) -> list[Row]:
     mesr = SYSTEMS["mesr"]
     known = training(mesr, "equal", setting)
     rows = []
-    patients = patients_sites(setting)
-    for degradation in DEGRADATIONS:
-        columns: dict[str, Any] = {"degradation": degradation, "sites": patients}
-        rows += [untrained("robustness", degradation, name, **columns) for name in ("bicubic", "sinc")]
-        rows.append(trained("robustness", degradation, mesr.title, mesr.name, known, **columns))
+    tried = [(degradation, degradation, patients_sites(setting)) for degradation in DEGRADATIONS]
+    if mr := _sites(setting, "MR", phantom=False):
+        tried.append((f"{MR_DEGRADATION} of MR", MR_DEGRADATION, mr))
+    for group, degradation, sites in tried:
+        columns: dict[str, Any] = {"degradation": degradation, "sites": sites}
+        rows += [untrained("robustness", group, name, **columns) for name in ("bicubic", "sinc")]
+        rows.append(trained("robustness", group, mesr.title, mesr.name, known, **columns))
     return rows

@@ -7,15 +7,12 @@ from collections.abc import Sequence
 from ..tables import markdown
 from .measured import MEASURES, NONE, Measured, interval, millions, spread
 from .paper import paper
-from .plan import EQUAL, LONGER, PUBLISHED, SHIPPED
+from .plan import EQUAL, JUDGED_PARTS, LONGER, PUBLISHED, SHIPPED
 from .rows import Row, before
 from .verdicts import IN_BODY, Verdicts, leader_of, named
 
 LEADERS = {EQUAL: "mesr", LONGER: "mesr", SHIPPED: "mesr-1", PUBLISHED: "mesr-paper"}
 """The system that every other is compared with, in each part of Table 2."""
-
-JUDGING = (EQUAL, LONGER)
-"""The parts that something is to be shown by."""
 
 BODY = (
     ("psnr_body", "PSNR, dB", 2), ("mae_body", "MAE, HU", 2), ("rmse_body", "RMSE, HU", 2),
@@ -40,7 +37,7 @@ def table2(rows: Sequence[Row], measured: Measured, headline: str, ct: Sequence[
         wide = [row for row in there if row.scales != ("2",)]
         leader = leader_of(own, LEADERS[group])
         parts += [f"### {group}", _systems(own, measured, headline, leader)]
-        if group in JUDGING:
+        if group in JUDGED_PARTS:
             held = Verdicts(there, rows, measured, ct)
             parts += _titled(f"### {group}, what holds", held.text(headline))
             parts += _titled(f"### {group}, what holds at every scale", held.at_every_scale())

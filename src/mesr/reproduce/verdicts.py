@@ -101,17 +101,19 @@ class Verdicts:
         return "\n\n".join([self._holds(), *parts]) if parts else ""
 
     def claims(self) -> list[tuple[Row, list[Row], str]]:
-        """Which row was to be before which others at ×2, and what these are, in the singular."""
+        """Which row was to be before which others at ×2, where there are such, and what these are, in the singular."""
         found = []
         mesr = leader_of(self.networks, "mesr")
         if mesr is not None:
             found.append(
                 (mesr, [row for row in self.networks if row is not mesr], "network of another system")
             )
+            averaged = [row for row in self.rows if row.averaged and self.measured.of(row, "2")]
+            found.append((mesr, averaged, "network of one orientation asked in eight"))
         for alone in (row for row in self.rows if row.control and row.system == "mesr" and _one_scale(row)):
             rivals = [row for row in self.networks if _one_scale(row) and _samples(row) == _samples(alone)]
             found.append((alone, rivals, "network of one scale and as many samples"))
-        return found
+        return [(row, others, of) for row, others, of in found if others]
 
     def margin(self, site: str) -> str:
         """Whether MESR is ahead of MetaRDN by as much as the paper says of its own; empty where that is not measured."""
@@ -123,10 +125,27 @@ class Verdicts:
         aim = printed["Ours"]["psnr"] - printed["MetaRDN"]["psnr"]
         word = verdict(found, beyond=aim, chance=self._by_chance("2", "psnr", site))
         inside = self.measured.difference(ours, theirs, "2", IN_BODY[0], site)
-        return (
+        told = (
             f"{ours.title} ahead of {theirs.title} by the paper's {aim:.2f} dB, {self.measured.place(site, [ours])}, ×2:"
             f" {word}, {interval(found)} dB; inside the body {interval(inside)} dB"
         )
+        if inside is None or inside.mean >= 0:
+            return told
+        lost = f", so that all it gains lies outside, at couch and skin. {self._order_inside(ours, site)}"
+        return told + (lost if found.mean > 0 else "")
+
+    def _order_inside(self, ours: Row, site: str) -> str:
+        """Who is ahead of a row inside the body at ×2, and by how much."""
+        ahead = [
+            (difference, row)
+            for row in self.networks
+            if row is not ours
+            and (difference := self.measured.difference(row, ours, "2", IN_BODY[0], site))
+            and difference.mean > 0
+        ]
+        ahead.sort(key=lambda one: -one[0].mean)
+        names = ", ".join(f"{named(row)} {interval(difference)}" for difference, row in ahead)
+        return f"Ahead of it inside the body are {names}"
 
     def weakest(self, row: Row, others: Sequence[Row], site: str, measure: str) -> Judged | None:
         """The verdict that decides whether a row is before every other at ×2; None where nothing is measured."""

@@ -1,0 +1,46 @@
+"""What each step from the plainest of our networks to MESR gave, against MetaRDN: the way towards the paper's margin."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from ..tables import markdown
+from .measured import Measured, interval, spread
+from .plan import on_equal_terms
+from .rows import Row
+from .verdicts import IN_BODY, leader_of, named
+
+STEPS = (
+    ("mesr-lite-differences", "16 blocks, bicubic skip, differences in the first convolution"),
+    ("mesr-lite", "differences gated by level and contrast"),
+    ("mesr-lite-two-orientations", "mean of two orientations"),
+    ("mesr", "mean of four: MESR"),
+)
+"""Trainings by their names without the budget's, and what each has more than the one before."""
+
+
+def ladder(table2: Sequence[Row], ablations: Sequence[Row], measured: Measured, site: str) -> str:
+    """Markdown of each step's PSNR at ×2 and its lead over MetaRDN, whole and inside the body; empty where that is not measured.
+
+    Args:
+        site: the headline's; empty for all sites together.
+    """
+    equal = [row for row in table2 if on_equal_terms(row) and measured.of(row, "2", site)]
+    rival = leader_of(equal, "meta-rdn")
+    if rival is None:
+        return ""
+    budget = rival.trainings[0].name.removesuffix("meta-rdn")
+    known = {
+        row.method.removeprefix(budget): row for row in [*ablations, *equal] if measured.of(row, "2", site)
+    }
+    body = [
+        [
+            title, spread(measured.mean(known[name], "2", site=site), 2),
+            *(interval(measured.difference(known[name], rival, "2", measure, site)) for measure in ("psnr", IN_BODY[0])),
+        ]
+        for name, title in STEPS if name in known
+    ]  # fmt: skip
+    header = [
+        f"×2, {measured.place(site, [rival])}", "PSNR, dB", f"minus {named(rival)}, dB [95 %]", "inside the body",
+    ]  # fmt: skip
+    return markdown(header, body) if body else ""
