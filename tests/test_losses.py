@@ -541,7 +541,7 @@ def _drawings(count: int, side: int, seed: int) -> Tensor:
 
 @pytest.mark.slow
 def test_the_critic_s_slope_comes_to_one_and_stays_there_while_the_generator_moves() -> None:
-    """The critic as it is built and taught for a training, a lesson before each step of a generator: 1 ± 0.1 at the end."""
+    """The critic as it is built and taught for a training, a lesson before each step of a generator: 1 ± 0.1 from the 100th of 500 on."""
     torch.manual_seed(0)
     critic = Discriminator(features=8, batch_norm=False)
     generator = nn.Sequential(
@@ -564,9 +564,8 @@ def test_the_critic_s_slope_comes_to_one_and_stays_there_while_the_generator_mov
     ]
     assert min(moved) > 0.1
     assert abs(slopes[0] - 1) > 0.3
-    assert np.mean(slopes[-100:]) == pytest.approx(1.0, abs=0.1)
-    windows = np.lib.stride_tricks.sliding_window_view(slopes[-250:], 50).mean(axis=1)
-    assert np.abs(windows - 1).max() < 0.2
+    windows = np.lib.stride_tricks.sliding_window_view(slopes[100:], 50).mean(axis=1)
+    assert np.abs(windows - 1).max() < 0.1
 
 
 def test_a_critic_that_learns_tells_sharp_from_blurred() -> None:

@@ -30,6 +30,18 @@ def test_a_model_answers_every_size_and_encodes_once(name: str, args: dict[str, 
     helpers.encodes_once_for_every_scale(model)
 
 
+@pytest.mark.parametrize("name", INTERPOLATORS)
+def test_interpolators_keep_flips_tiles_and_precision(name: str) -> None:
+    """What they are by name needs no file; those that look at a whole slice are never tiled."""
+    model = build({"name": name}).eval()
+    assert (model.receptive_field is None) == (name in ("bspline3", "bspline5", "backprojection"))
+    for scale in ("2", "2.5"):
+        helpers.keeps_a_flip(model, scale)
+        if model.receptive_field is not None:
+            helpers.tiles_give_the_whole(model, scale)
+    helpers.is_close_in_bfloat16(model)
+
+
 @pytest.mark.parametrize(("name", "args"), NETWORKS)
 def test_a_network_comes_back_from_its_file_alone(name: str, args: dict[str, object], tmp_path: Path) -> None:
     helpers.comes_back_from_its_file_alone(name, args, tmp_path)

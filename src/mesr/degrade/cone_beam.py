@@ -45,7 +45,8 @@ DARKEST = 1e-30
 
 @dataclass(frozen=True)
 class ConeBeam:
-    """A scan's settings. The defaults make a plausible low-dose scan of a pelvis.
+    """A scan's settings. The defaults make a low-dose scan, as noisy as a real one of a phantom and softer
+    (docs/explanation/degradation.md).
 
     Attributes:
         views: projections over a whole turn; few of them leave streaks.
