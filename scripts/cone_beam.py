@@ -21,6 +21,7 @@ from mesr.volume import FloatImage
 PIXEL_MM, FINER = 0.5, 4
 """Of the images, and how many parts a pixel is drawn in along each side."""
 MODULE_MM = 100.0
+"""Its radius."""
 BODY_MM = (110.0, 180.0)
 """Half axes of the ellipse, rows and columns."""
 TISSUE_HU, FAT_HU = 60.0, -80.0
@@ -40,6 +41,8 @@ SCANS = {
     "a quarter of the photons": ConeBeam(photons=1e5),
     "180 views": ConeBeam(views=180),
     "filter=ramp": ConeBeam(filter="ramp"),
+    "blur_mm=0": ConeBeam(blur_mm=0),
+    "filter=ramp blur_mm=0": ConeBeam(filter="ramp", blur_mm=0),
     "without scatter and rings": ConeBeam(scatter=0, rings=0),
 }
 

@@ -39,10 +39,11 @@ from mesr.losses import (
     vgg,
 )
 from mesr.losses.adversarial import discriminator_loss
-from mesr.losses.compound import check
-from mesr.losses.perceptual import mean_square_joined
+from mesr.losses.compound import LOOKING, check
+from mesr.losses.perceptual import FEATURE_DISTANCES, mean_square_joined
 from mesr.losses.vgg import ARCHITECTURES, Vgg
 from mesr.models.discriminator import Discriminator
+from mesr.models.weights import INVENTING
 
 
 def _images(count: int = 2, side: int = 32, seed: int = 0) -> Tensor:
@@ -228,7 +229,7 @@ def test_every_depth_counts_and_may_be_used_alone() -> None:
 
 @pytest.mark.usefixtures("small")
 @pytest.mark.parametrize("name", ["vgg16", "vgg19"])
-def test_the_terms_of_one_depth_are_srgan_s_and_esrgan_s(name: str) -> None:
+def test_the_terms_of_one_depth_are_those_published(name: str) -> None:
     torch.manual_seed(0)
     network, hr, sr = Vgg(ARCHITECTURES[name]), _images(), _images(seed=1)
     unit = {"vgg16": 0.226 * 255, "vgg19": 1.0}[name]
@@ -240,16 +241,25 @@ def test_the_terms_of_one_depth_are_srgan_s_and_esrgan_s(name: str) -> None:
         return x / unit
 
     made, true = before_relu(sr), before_relu(hr)
-    squared = FeatureDistance(network, 2, squared=True)(sr, hr)
-    absolute = FeatureDistance(network, 2, squared=False)(sr, hr)
-    torch.testing.assert_close(squared, (made.relu() - true.relu()).square().mean(), atol=0, rtol=1e-3)
-    torch.testing.assert_close(absolute, (made - true).abs().mean(), atol=0, rtol=1e-3)
-    assert not torch.allclose(absolute, (made.relu() - true.relu()).abs().mean(), rtol=1e-2)
-    image = sr.clone().requires_grad_()
-    FeatureDistance(network, 2, squared=False)(image, hr).backward()  # type: ignore[no-untyped-call]
-    assert image.grad is not None
-    assert float(image.grad.abs().sum()) > 0
-    assert float(FeatureDistance(network, 2, squared=True)(hr, hr)) == 0
+    terms = {name: FeatureDistance(network, 2, one) for name, one in FEATURE_DISTANCES.items()}
+    expected = {
+        "vgg_l2": (made.relu() - true.relu()).square().mean(),
+        "vgg_raw_l2": (made - true).square().mean(),
+        "vgg_raw_l1": (made - true).abs().mean(),
+    }
+    assert terms.keys() == expected.keys()
+    for term_name, term in terms.items():
+        torch.testing.assert_close(term(sr, hr), expected[term_name], atol=0, rtol=1e-3)
+        image = sr.clone().requires_grad_()
+        term(image, hr).backward()  # type: ignore[no-untyped-call]
+        assert image.grad is not None
+        assert float(image.grad.abs().sum()) > 0
+        assert float(term(hr, hr)) == 0
+    assert not torch.allclose(expected["vgg_l2"], expected["vgg_raw_l2"], rtol=1e-2)
+
+
+def test_weights_of_every_term_that_looks_are_marked() -> None:
+    assert {*INVENTING} == {*LOOKING, "adversarial"}
 
 
 @pytest.mark.usefixtures("small")

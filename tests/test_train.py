@@ -274,7 +274,7 @@ def test_a_compound_run_logs_its_terms_and_says_what_it_was_trained_with(
     assert values["critic gradient norm"] > 0
 
 
-@pytest.mark.parametrize("name", ["vgg_l2", "vgg_l1"])
+@pytest.mark.parametrize("name", ["vgg_l2", "vgg_raw_l2", "vgg_raw_l1"])
 def test_vgg_s_maps_by_their_own_values_train_a_network_and_mark_it(
     name: str, root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -211,10 +211,10 @@ def site_table(rows: Sequence[Row], site: str, scale: str) -> str:
         means = (_mean([row for row in kept[name] if row.model == model], name) for name, _, _ in _SHOWN)
         body.append([model, *(_spread(m, d) for m, (_, _, d) in zip(means, _SHOWN, strict=True))])
     first = [row for row in here if row.model == models[0]]
+    whom = people(row.patient for row in first)
     most = _mean([row for row in kept["psnr"] if row.model == models[0]], "psnr")
     left_out = f"{most.slices} of " if most.slices < len(first) else ""
     unit = here[0].unit or "the scan's unit"
-    whom = people(row.patient for row in kept["psnr"] if row.model == models[0])
     effective = sorted({f"{row.scale_rows:.4g}x{row.scale_columns:.4g}" for row in here})
     heading = (
         f"**{site} ×{scale}** – {left_out}{_slices(len(first))}, {whom}; body and window errors in {unit};"

@@ -29,6 +29,7 @@ from .errors import MesrError, UsageError
 from .grid import fraction
 from .losses import Adversary, Compound, FeatureDistance, Perceptual, looking, pixel
 from .losses.compound import Term
+from .losses.perceptual import FEATURE_DISTANCES
 from .metrics import psnr
 from .models import build
 from .models import weights as weights_files
@@ -176,9 +177,9 @@ def objective(config: TrainConfig, device: torch.device, bf16: bool) -> tuple[Co
             )
     if config.losses.get("perceptual"):
         terms["perceptual"] = Perceptual.of(looked_at, device, bf16=bf16)
-    for name, squared in (("vgg_l2", True), ("vgg_l1", False)):
+    for name in FEATURE_DISTANCES:
         if config.losses.get(name):
-            terms[name] = FeatureDistance.of(looked_at, device, squared=squared, bf16=bf16)
+            terms[name] = FeatureDistance.of(looked_at, device, name, bf16=bf16)
     if config.losses.get("adversarial"):
         batch_norm = config.critic.loss != "wasserstein"
         critic = Discriminator(config.critic.features, batch_norm=batch_norm).to(device)

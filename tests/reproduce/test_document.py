@@ -365,10 +365,10 @@ def test_the_page_says_in_short_what_holds(setting: Setting, tmp_path: Path) -> 
     assert inside == ["–", "–", "pelvis (×2, ×2.5)"]
     assert "ahead of MetaRDN-A by the paper's 0.75 dB" in told
     assert (
-        "all it gains lies outside, at couch and skin. Ahead of it inside the body are MetaRDN-A +0.50"
+        "dB, so that what it gains lies outside. Ahead of it inside are MetaRDN-A +0.50 [+0.50, +0.50]."
         in told
     )
-    assert "asked in eight" not in told
+    assert "eight orientations" not in told
 
 
 def test_in_short_knows_rivals_averaged_over_orientations_and_longer_trainings(
@@ -387,7 +387,7 @@ def test_in_short_knows_rivals_averaged_over_orientations_and_longer_trainings(
     told = text.partition("## In short")[2].partition("## ")[0]
     cells = [[cell.strip() for cell in line.split("|")[1:-1]] for line in told.splitlines()]
     psnr_at = {one[0]: one[4] for one in cells if one[1:2] == ["PSNR, SSIM, NRMSE at ×2"]}
-    averaged = psnr_at["MESR (L1) before every network of one orientation asked in eight, of 1"]
+    averaged = psnr_at["MESR (L1) before every network averaged over eight orientations, of 1"]
     assert averaged.startswith("pelvis (PSNR")
     assert "mean of eight orientations" in averaged
     longer = psnr_at["MESR (L1) before every network of another system, of 1, all after 8 steps"]
@@ -400,7 +400,7 @@ def test_the_way_to_the_margin_is_told_step_by_step(setting: Setting, tmp_path: 
     rows = {name: plan([name], setting) for name in ("table2", "ablations")}
     state, file = State(tmp_path, "smoke", "scans"), ResultsFile(tmp_path / "results.csv")
     psnr = {
-        "meta-rdn": 41.0, "mesr-lite-differences": 40.5, "mesr-lite": 41.25, "mesr-lite-two-orientations": 41.5, "mesr": 42.0,
+        "meta-rdn": 41.0, "mesr-lite-plain-stem": 40.75, "mesr-lite-differences": 40.5, "mesr-lite": 41.25, "mesr-lite-two-orientations": 41.5, "mesr": 42.0,
     }  # fmt: skip
     done = set()
     for row in (row for own in rows.values() for row in own if row.group != "As published"):
@@ -414,10 +414,33 @@ def test_the_way_to_the_margin_is_told_step_by_step(setting: Setting, tmp_path: 
     measured = Measured(tmp_path, state)
     lines = ladder(rows["table2"], rows["ablations"], measured, "pelvis").splitlines()
     cells = [[cell.strip() for cell in line.split("|")[1:-1]] for line in lines[2:]]
-    assert [one[2].split(" ")[0] for one in cells] == ["-0.50", "+0.25", "+0.50", "+1.00"]
+    assert [one[2].split(" ")[0] for one in cells] == ["-0.25", "-0.50", "+0.25", "+0.50", "+1.00"]
     assert cells[-1][1] == "42.00 ± 0.00"
     assert {one[3] for one in cells} == {"+0.00 [+0.00, +0.00]"}
     assert ladder([], rows["ablations"], measured, "pelvis") == ""
+    assert ladder(rows["table2"], [], measured, "pelvis") == "", "a step is missing"
+
+
+def test_robustness_has_a_part_for_ct_and_one_for_mr(setting: Setting, tmp_path: Path) -> None:
+    test = setting.source.test
+    liver = replace(test.scans[0], path="liver", sites={"liver": [0, 9]})
+    brain = replace(test.scans[0], path="brain", modality="MR", sites={"brain": [0, 9]})
+    source = replace(setting.source, val=replace(test, scans=[*test.scans, liver, brain]))
+    rows = plan(["robustness"], setting._replace(source=source))
+    state, file = State(tmp_path, "smoke", "scans"), ResultsFile(tmp_path / "results.csv")
+    assert comparison.robustness(rows, Measured(tmp_path, state)) == ""
+    for row in rows[1:]:
+        _done(state.fate(row), row.method)
+        for site in row.sites:
+            modality = "MR" if site == "brain" else "CT"
+            shrunk = text_of(recipe(row.degradation))
+            file.add(result(model=row.method, site=site, scan=site, modality=modality, degradation=shrunk))
+    text = comparison.robustness(rows, Measured(tmp_path, state))
+    assert "Patients' CT, pelvis, liver: 2 slices of one patient." in text, "the first row has nothing"
+    assert "MR, brain: 1 slice of one patient." in text
+    by_site = [line for line in text.splitlines() if line.startswith("| network minus sinc")]
+    assert len(by_site) == 1
+    assert "liver" in by_site[0]
 
 
 def test_table_3_is_in_short_as_well(setting: Setting, tmp_path: Path) -> None:

@@ -197,10 +197,10 @@ def test_as_published_each_has_its_own_losses_and_rate(setting: Setting) -> None
         "vgg_l2": pytest.approx(20.43, abs=0.01),
         "adversarial": 1e-3,
     }
-    assert known["cpu-miassr-gan-published"].losses == {"l1": 1.0, "vgg_l2": 0.006, "adversarial": 0.001}
+    assert known["cpu-miassr-gan-published"].losses == {"l1": 1.0, "vgg_raw_l2": 0.006, "adversarial": 0.001}
     assert known["cpu-srgan-x2-published"].perceptual.depths == [5]
     assert known["cpu-miassr-gan-published"].perceptual.depths == [2]  # VGG22 in its code.
-    assert known["cpu-esrgan-x2-published"].losses == {"l1": 0.01, "vgg_l1": 1.0, "adversarial": 0.005}
+    assert known["cpu-esrgan-x2-published"].losses == {"l1": 0.01, "vgg_raw_l1": 1.0, "adversarial": 0.005}
     assert (
         known["cpu-rrdb-x2-published"].optimiser.rate,
         known["cpu-esrgan-x2-published"].optimiser.rate,

@@ -428,7 +428,14 @@ def test_rows_of_a_network_trained_anew_are_measured_anew(
     fresh = _runner(setting, tmp_path / "fresh")
     fresh.run([replace(row, trainings=(another,))])
     runner.adopt(row.trainings[0], fresh.folder(another), "elsewhere")
-    fates = runner.run(rows)
+    narrower = replace(row, id="ablations/elsewhere/srcnn")
+    whole = runner.state.known(row).weights_id
+    fates = runner.run([one for one in rows if one is not row] + [narrower])
+    assert fates[narrower.id].weights_id != whole, (
+        "it took the older figures first, and is measured anew as well"
+    )
+    fates |= runner.run(rows)
+    assert fates[row.id].weights_id == fates[narrower.id].weights_id
     assert (
         fates[row.id].weights_id
         == State(fresh.out, "smoke", setting.source.identity).trainings[another.name].weights_id

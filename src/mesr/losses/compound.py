@@ -9,12 +9,13 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from ..errors import UsageError
+from .perceptual import FEATURE_DISTANCES
 
 Term = Callable[[Tensor, Tensor], Tensor]
 """(sr, hr), each (N, 1, H, W) float32, to a scalar."""
 
-LOOKING = ("perceptual", "vgg_l2", "vgg_l1")
-"""Terms that a VGG network looks for: of several depths joined; of one depth, squared, or absolute and before the ReLU."""
+LOOKING = ("perceptual", *FEATURE_DISTANCES)
+"""Terms that a VGG network looks for."""
 
 KNOWN = ("l1", "l2", "log_l1", "psnr", *LOOKING, "adversarial")
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -93,40 +94,54 @@ class Perceptual:
         return [maps[depth - 1].float() for depth in self.depths]
 
 
+class Distance(NamedTuple):
+    """Of one depth's maps: squared or absolute, after their ReLU or before it."""
+
+    squared: bool
+    after_relu: bool
+
+
+FEATURE_DISTANCES = {
+    "vgg_l2": Distance(squared=True, after_relu=True),
+    "vgg_raw_l2": Distance(squared=True, after_relu=False),
+    "vgg_raw_l1": Distance(squared=False, after_relu=False),
+}
+"""Terms by name: SRGAN's (Ledig et al. 2017), MIASSR's (Zhu et al. 2021, by its authors' code) and ESRGAN's (Wang et al. 2018)."""
+
+
 class FeatureDistance:
     """How far apart the maps of one depth are, by their own values, as others published it.
 
-    Squared and after the ReLU it is the VGG loss of SRGAN (Ledig et al. 2017) and MIASSR, absolute and before it ESRGAN's
-    (Wang et al. 2018). Maps are in VGG19's unit; another network's are brought near it (`vgg.Architecture`).
+    Maps are in VGG19's unit; another network's are brought near it (`vgg.Architecture`).
 
     Args:
         vgg: frozen.
         depth: of the maps, 1…5.
-        squared: else absolute.
+        distance: one of `FEATURE_DISTANCES`.
         bf16: as in `Perceptual`.
     """
 
-    def __init__(self, vgg: Vgg, depth: int, *, squared: bool, bf16: bool = False) -> None:
-        self.vgg, self.depth, self.squared, self.bf16 = vgg, depth, squared, bf16
+    def __init__(self, vgg: Vgg, depth: int, distance: Distance, *, bf16: bool = False) -> None:
+        self.vgg, self.depth, self.distance, self.bf16 = vgg, depth, distance, bf16
 
     @classmethod
     def of(
-        cls, config: PerceptualConfig, device: torch.device, *, squared: bool, bf16: bool = False
+        cls, config: PerceptualConfig, device: torch.device, name: str, *, bf16: bool = False
     ) -> FeatureDistance:
-        """The term at the deepest of the configured depths. Errors as `Perceptual.of`."""
+        """The term of a name at the deepest of the configured depths. Errors as `Perceptual.of`."""
         config.check()
-        return cls(load(config.vgg).to(device), config.depths[-1], squared=squared, bf16=bf16)
+        return cls(load(config.vgg).to(device), config.depths[-1], FEATURE_DISTANCES[name], bf16=bf16)
 
     def __call__(self, sr: Tensor, hr: Tensor) -> Tensor:
         """Mean over maps, pixels and images; a scalar from two (N, 1, H, W), about 0…1."""
         with torch.no_grad():
             truth = self._maps(hr)
         difference = (self._maps(sr) - truth) / self.vgg.architecture.unit
-        return difference.square().mean() if self.squared else difference.abs().mean()
+        return difference.square().mean() if self.distance.squared else difference.abs().mean()
 
     def _maps(self, image: Tensor) -> Tensor:
         with torch.autocast(image.device.type, torch.bfloat16, enabled=self.bf16):
-            maps: list[Tensor] = self.vgg(image, self.depth, last_relu=self.squared)
+            maps: list[Tensor] = self.vgg(image, self.depth, last_relu=self.distance.after_relu)
         return maps[-1].float()
 
 

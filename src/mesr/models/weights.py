@@ -29,8 +29,8 @@ FORMAT = 1
 KEY = "mesr"
 MAX_ARGUMENT = 4096
 """The largest size a spec may name; building ever so many layers would itself be an attack."""
-INVENTING = ("perceptual", "vgg_l2", "vgg_l1", "adversarial")
-"""Losses that give PSNR up for detail that may not be true."""
+INVENTING = ("perceptual", "vgg_l2", "vgg_raw_l2", "vgg_raw_l1", "adversarial")
+"""Losses that give PSNR up for detail that may not be true; a test holds them to be all that look so."""
 
 ENSEMBLE = "+"
 ALIASES = {"mesr": "mesr-1", "mesr-lite": "mesr-lite-1"}

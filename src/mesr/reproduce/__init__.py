@@ -4,7 +4,7 @@ systems, budgets, sources   what there is: networks, sizes and steps, scans
 trainings, rows, plan, ablations   what the paper's experiments ask for
 running, logs, simulated, state, estimate   doing it, and going on where it was stopped
 measured, verdicts, findings, as_is, perception, timing   what was found
-in_short, comparison, table2, charts, figures, document   telling it, beside the paper's figures
+in_short, comparison, table2, ladder, charts, figures, document   telling it, beside the paper's figures
 """
 
 from __future__ import annotations

@@ -110,10 +110,12 @@ def robustness(rows: Sequence[Row], measured: Measured) -> str:
     parts = []
     for sites in dict.fromkeys(row.sites for row in rows):
         own = [row for row in rows if row.sites == sites]
-        found = [one for row in own[:1] for one in measured.of(row)]
-        what = "MR" if found and found[0].modality == "MR" else "Patients' CT"
-        parts += [f"{what}, {where(own, measured)} together: {population(found)}.", _robust(own, measured)]
-        parts += _robust_by_site(own, measured) if len(sites) > 1 else []
+        found = next((found for row in own if (found := measured.of(row))), [])
+        if found:
+            what = "MR" if found[0].modality == "MR" else "Patients' CT"
+            parts.append(f"{what}, {', '.join(measured.sites(own))}: {population(found)}.")
+            parts.append(_robust(own, measured))
+            parts += _robust_by_site(own, measured) if len(measured.sites(own)) > 1 else []
     return "\n\n".join(parts)
 
 

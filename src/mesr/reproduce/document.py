@@ -39,8 +39,7 @@ CAVEATS = """\
   every network but SRCNN, which starts from the bicubic image and has none. A network of one scale spends all its samples on it, one for six scales a sixth; the tables
   name both. That is no handicap: the row "MESR (L1), at ×2 alone" says what the other scales' samples are worth at ×2.
 * On equal terms L1 stands for squared error, and the compound loss of §3.3 for the second stages of SRGAN, ESRGAN and
-  MIASSR. As published each has its own losses and weights, but MIASSR's discriminator is SRGAN's, which is not told the
-  scale; Adam at its own rate (1e-4 for VDSR's SGD at 0.1), halved every fifth of the steps; and this budget's steps, far
+  MIASSR. As published each has its own losses and weights, but MIASSR's discriminator is SRGAN's; Adam at its own rate (1e-4 for VDSR's SGD at 0.1), halved every fifth of the steps; and this budget's steps, far
   fewer.
 * The rates on equal terms were found with `mesr` (docs/explanation/choices.md). Bodies begin as their authors say, or as
   PyTorch makes them where they say nothing, `mesr`'s with each block near identity: the ablation "the body begins as
@@ -59,9 +58,9 @@ CAVEATS = """\
   scale, the more of it the shrinking averages away, so that ×2 may well be ahead of ×1.5 there.
 * Minutes of a training count pauses and whatever else the machine did meanwhile; they are no measure of speed.
 * MESR's first convolution and its orientations were chosen on the validation scans, to be ahead of MIASSR and MetaRDN
-  there. Nobody searched so for the other systems. Nothing of these tables was chosen on the test scans; but that shipped
-  networks correct their result four times was, after two had been seen to lose one figure of 840 there, and errors on
-  test slices were looked at to find out where MESR is not first (docs/explanation/choices.md, docs/test-looks.csv)."""
+  there. Nobody searched so for the other systems. Nothing trained here was chosen on the test scans. The shipped networks'
+  four corrections were, after two had been seen to lose one figure of 840 there; and errors on test slices were looked
+  at to find out where MESR is not first (docs/explanation/choices.md, docs/test-looks.csv)."""
 
 OTHER_VGG = """\
 * The perceptual term looks at `{name}`, where §3.3 has VGG19 trained on ImageNet. For the losses that others published,
@@ -147,7 +146,7 @@ def document(
         parts += ["## Ablations", comparison.ablations(of["ablations"], measured, headline)]
         if steps := ladder(of.get("table2", []), of["ablations"], measured, headline):
             parts += [
-                "**Towards the paper's margin: each network has one thing more than the one above it**",
+                "**Towards the paper's margin: each network differs from the one above it in one thing**",
                 steps,
             ]
     if "robustness" in of:

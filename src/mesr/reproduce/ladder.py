@@ -1,4 +1,4 @@
-"""What each step from the plainest of our networks to MESR gave, against MetaRDN: the way towards the paper's margin."""
+"""What each step from a plain first convolution to MESR gave, against MetaRDN: the way towards the paper's margin."""
 
 from __future__ import annotations
 
@@ -11,16 +11,17 @@ from .rows import Row
 from .verdicts import IN_BODY, leader_of, named
 
 STEPS = (
-    ("mesr-lite-differences", "16 blocks, bicubic skip, differences in the first convolution"),
-    ("mesr-lite", "differences gated by level and contrast"),
+    ("mesr-lite-plain-stem", "16 blocks, bicubic skip, plain first convolution"),
+    ("mesr-lite-differences", "of differences, which no added constant changes"),
+    ("mesr-lite", "these gated by level and contrast"),
     ("mesr-lite-two-orientations", "mean of two orientations"),
     ("mesr", "mean of four: MESR"),
 )
-"""Trainings by their names without the budget's, and what each has more than the one before."""
+"""Trainings by their names without the budget's, and what each has other than the one before."""
 
 
 def ladder(table2: Sequence[Row], ablations: Sequence[Row], measured: Measured, site: str) -> str:
-    """Markdown of each step's PSNR at ×2 and its lead over MetaRDN, whole and inside the body; empty where that is not measured.
+    """Markdown of each step's PSNR at ×2 and its lead over MetaRDN, whole and inside the body; empty where one of them is not measured.
 
     Args:
         site: the headline's; empty for all sites together.
@@ -29,18 +30,20 @@ def ladder(table2: Sequence[Row], ablations: Sequence[Row], measured: Measured, 
     rival = leader_of(equal, "meta-rdn")
     if rival is None:
         return ""
-    budget = rival.trainings[0].name.removesuffix("meta-rdn")
+    prefix = rival.trainings[0].name.removesuffix("meta-rdn")
     known = {
-        row.method.removeprefix(budget): row for row in [*ablations, *equal] if measured.of(row, "2", site)
+        row.method.removeprefix(prefix): row for row in [*ablations, *equal] if measured.of(row, "2", site)
     }
+    if not {name for name, _ in STEPS} <= known.keys():
+        return ""
     body = [
         [
             title, spread(measured.mean(known[name], "2", site=site), 2),
             *(interval(measured.difference(known[name], rival, "2", measure, site)) for measure in ("psnr", IN_BODY[0])),
         ]
-        for name, title in STEPS if name in known
+        for name, title in STEPS
     ]  # fmt: skip
     header = [
         f"×2, {measured.place(site, [rival])}", "PSNR, dB", f"minus {named(rival)}, dB [95 %]", "inside the body",
     ]  # fmt: skip
-    return markdown(header, body) if body else ""
+    return markdown(header, body)

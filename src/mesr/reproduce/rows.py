@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any, Literal
 
+from ..degrade import recipe, text_of
 from ..models import weights
 from ..models.cost import Cost, cost
 from ..models.orientations import ORIENTATIONS
@@ -72,11 +73,8 @@ class Row:
 
     def within(self, other: Row) -> bool:
         """Whether another row, of the same method, is measured at all that this one is."""
-        if (self.method, self.trainings, self.degradation) != (
-            other.method,
-            other.trainings,
-            other.degradation,
-        ):
+        shrunk, other_shrunk = (text_of(recipe(one.degradation)) for one in (self, other))
+        if (self.method, self.trainings, shrunk) != (other.method, other.trainings, other_shrunk):
             return False
         closely = self.scales == ("2",) or _among(self.thorough or self.sites, other.thorough or other.sites)
         return {*self.scales} <= {*other.scales} and closely and _among(self.sites, other.sites)

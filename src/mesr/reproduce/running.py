@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import contextlib
 import shutil
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -35,6 +35,7 @@ from ..testset import EvaluationSpec
 from ..train import train
 from .logs import progress, slope
 from .measured import Measured
+from .plan import EXPERIMENTS, plan
 from .rows import Row
 from .simulated import simulate_set, simulated_as
 from .sources import at_sites, limited
@@ -98,34 +99,51 @@ class Runner:
             for row in rows:  # Plans of before counted nothing.
                 fate = fates[row.id]
                 fate.measurements = fate.measurements or (measured.count(row) if fate.status == "done" else 0)
+            known = list(
+                (
+                    {row.id: row for row in plan(EXPERIMENTS, self.setting)} | {row.id: row for row in rows}
+                ).values()
+            )
+            whole = [row for row in known if measured.whole(row)]
             due = [row for row in rows if fates[row.id].status != "absent" and not measured.whole(row)]
-            whole = [row for row in rows if measured.whole(row)]
-            self._settle_each([row for row in due if not self._settled_by(row, whole, measured)], fates)
-            self._settle_each([row for row in whole if self._outdated(row)], fates)
+            self._settle_each([row for row in due if not self._settled_by(row, whole, measured)])
+            stale = [row for row in known if self.state.known(row).status == "done" and self._outdated(row)]
+            self._settle_each(stale, keeping=True)
         return fates
 
-    def _settle_each(self, due: Sequence[Row], fates: Mapping[str, Fate]) -> None:
+    def _settle_each(self, due: Sequence[Row], *, keeping: bool = False) -> None:
+        """Cheap ones first. `keeping` leaves what was found before where a row fails."""
         for number, row in enumerate(sorted(due, key=lambda row: expense(*row.trainings)), 1):
             self.telling.line(f"[{number} of {len(due)}] {row.id}")
-            self._settle(row, fates[row.id])
+            before = replace(self.state.fate(row))
+            self._settle(row, self.state.fate(row))
+            if keeping and self.state.fate(row).status == "failed":
+                self.state.rows[row.id] = before
             self.state.save()
 
     def _settled_by(self, row: Row, whole: Sequence[Row], measured: Measured) -> bool:
         """Whether a finished row has all that is to be measured, which is then this row's too: it may have outlived its network."""
-        for held in (self.state.fate(one) for one in whole if row.within(one)):
-            fate = self.state.fate(row)
-            fate.status, fate.code, fate.sentence = "done", "", ""
+        for other in whole:
+            if not row.within(other):
+                continue
+            fate, held = self.state.fate(row), self.state.known(other)
             fate.weights_id, fate.commit, fate.precision = held.weights_id, held.commit, held.precision
-            fate.measurements = measured.count(row)
+            if not (count := measured.count(row)):
+                continue
+            fate.status, fate.code, fate.sentence, fate.measurements = "done", "", "", count
+            self.telling.line(f"{row.id}: as measured for {other.id}")
             self.state.save()
             return True
         return False
 
     def _outdated(self, row: Row) -> bool:
-        """Whether a finished row's network has been trained anew since: others of its table then tell of the new one."""
+        """Whether a finished row's network has been trained anew since: others of its table then tell of the new one.
+
+        A family's members are not asked, nor what was fine-tuned from it.
+        """
         known = self.state.trained(row.trainings[0]) if len(row.trainings) == 1 and not row.family else None
         now = known and known.weights_id + (ENSEMBLE if row.averaged else "")
-        return now is not None and now != self.state.fate(row).weights_id
+        return now is not None and now != self.state.known(row).weights_id
 
     @contextlib.contextmanager
     def _alone(self) -> Iterator[None]:

@@ -142,13 +142,13 @@ SYSTEMS: dict[str, System] = {
         System(
             "esrgan", "ESRGAN", "rrdb", "fixed", {}, {"blocks": 7}, {"blocks": 1, "features": 16, "growth": 8},
             (2,), "rrdb", sizes={"published": "23 blocks", "equal": "7 blocks, reduced from 23"}, critic="relativistic",
-            second={"l1": 0.01, "vgg_l1": 1.0, "adversarial": 0.005}, depths=(5,), giant=True,
+            second={"l1": 0.01, "vgg_raw_l1": 1.0, "adversarial": 0.005}, depths=(5,), giant=True,
         ),
         System("meta-rdn", "MetaRDN-A", "meta-rdn", "meta", {}, {}, _TINY_RDN | {"hidden": 32}, column="MetaRDN"),
         System("meta-rdn-b", "MetaRDN-B", "meta-rdn", "meta", _RDN_B, None, _TINY_RDN | {"hidden": 32}, giant=True, smaller="MetaRDN-A"),
         System("miassr", "MIASSR, first stage (L1)", "miassr", "meta", {}, {}, _TINY_META),
         System("miassr-gan", "MIASSR", "miassr", "meta", {}, {}, _TINY_META, (), "miassr", "MIASSR", critic="cross-entropy",
-            second={"l1": 1.0, "vgg_l2": 0.006, "adversarial": 0.001}, depths=(2,),
+            second={"l1": 1.0, "vgg_raw_l2": 0.006, "adversarial": 0.001}, depths=(2,),
         ),
         System("mesr-lite", "mesr-lite (L1)", "mesr", "own", {}, _ONCE, _TINY_META, as_published=False),
         System(

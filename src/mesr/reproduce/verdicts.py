@@ -109,7 +109,7 @@ class Verdicts:
                 (mesr, [row for row in self.networks if row is not mesr], "network of another system")
             )
             averaged = [row for row in self.rows if row.averaged and self.measured.of(row, "2")]
-            found.append((mesr, averaged, "network of one orientation asked in eight"))
+            found.append((mesr, averaged, "network averaged over eight orientations"))
         for alone in (row for row in self.rows if row.control and row.system == "mesr" and _one_scale(row)):
             rivals = [row for row in self.networks if _one_scale(row) and _samples(row) == _samples(alone)]
             found.append((alone, rivals, "network of one scale and as many samples"))
@@ -129,23 +129,29 @@ class Verdicts:
             f"{ours.title} ahead of {theirs.title} by the paper's {aim:.2f} dB, {self.measured.place(site, [ours])}, ×2:"
             f" {word}, {interval(found)} dB; inside the body {interval(inside)} dB"
         )
-        if inside is None or inside.mean >= 0:
+        if inside is None or not inside.mean < 0 < found.mean:
             return told
-        lost = f", so that all it gains lies outside, at couch and skin. {self._order_inside(ours, site)}"
-        return told + (lost if found.mean > 0 else "")
+        if verdict(inside, chance=self._by_chance("2", IN_BODY[0], site)) != NO:
+            return told
+        return f"{told}, so that what it gains lies outside. Ahead of it inside are {self._ahead_inside(ours, site)}"
 
-    def _order_inside(self, ours: Row, site: str) -> str:
-        """Who is ahead of a row inside the body at ×2, and by how much."""
-        ahead = [
+    def _ahead_inside(self, ours: Row, site: str) -> str:
+        """Which networks are ahead of a row inside the body at ×2, and by how much; then those that may be."""
+        chance = self._by_chance("2", IN_BODY[0], site)
+        found = [
             (difference, row)
             for row in self.networks
             if row is not ours
             and (difference := self.measured.difference(row, ours, "2", IN_BODY[0], site))
             and difference.mean > 0
         ]
-        ahead.sort(key=lambda one: -one[0].mean)
-        names = ", ".join(f"{named(row)} {interval(difference)}" for difference, row in ahead)
-        return f"Ahead of it inside the body are {names}"
+        found.sort(key=lambda one: -one[0].mean)
+        told: dict[str, list[str]] = {YES: [], UNDECIDED: []}
+        for difference, row in found:
+            word = verdict(difference, chance=chance)
+            told[word].append(f"{named(row)} {interval(difference)}")
+        undecided = f"; undecided of {', '.join(told[UNDECIDED])}" if told[UNDECIDED] else ""
+        return f"{', '.join(told[YES])}{undecided}"
 
     def weakest(self, row: Row, others: Sequence[Row], site: str, measure: str) -> Judged | None:
         """The verdict that decides whether a row is before every other at ×2; None where nothing is measured."""
