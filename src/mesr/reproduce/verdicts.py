@@ -150,7 +150,7 @@ class Verdicts:
         for difference, row in found:
             word = verdict(difference, chance=chance)
             told[word].append(f"{named(row)} {interval(difference)}")
-        undecided = f"; undecided of {', '.join(told[UNDECIDED])}" if told[UNDECIDED] else ""
+        undecided = f"; undecided are {', '.join(told[UNDECIDED])}" if told[UNDECIDED] else ""
         return f"{', '.join(told[YES])}{undecided}"
 
     def weakest(self, row: Row, others: Sequence[Row], site: str, measure: str) -> Judged | None:
