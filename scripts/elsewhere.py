@@ -49,7 +49,7 @@ from mesr.losses import looking, vgg  # noqa: E402
 from mesr.models.weights import INVENTING  # noqa: E402
 
 if TYPE_CHECKING:
-    from mesr.reproduce.running import Runner
+    from mesr.reproduce.networks import Networks
     from mesr.reproduce.trainings import Training
 
 SETS = ("set", "set-cbct")
@@ -128,17 +128,17 @@ def joined(folder: Path) -> tuple[str, bytes] | None:
     return None
 
 
-def runner(data: Path, out: Path, budget: str, network: str) -> Runner:
+def networks(data: Path, out: Path, budget: str, network: str) -> Networks:
     """Of a reproduction's folder."""
     from mesr.reproduce.budgets import BUDGETS
     from mesr.reproduce.running import Runner
     from mesr.reproduce.sources import source
     from mesr.reproduce.trainings import Setting
 
-    return Runner(Setting(BUDGETS[budget], source(data), network), out)
+    return Runner(Setting(BUDGETS[budget], source(data), network), out).networks
 
 
-def trainings(of: Runner) -> dict[str, Training]:
+def trainings(of: Networks) -> dict[str, Training]:
     """Every training of the plan, by name, each after what it starts from."""
     from mesr.reproduce.plan import EXPERIMENTS, plan
 
@@ -146,7 +146,7 @@ def trainings(of: Runner) -> dict[str, Training]:
     return {step.name: step for row in rows for one in row.trainings for step in one.chain()}
 
 
-def jobs(of: Runner, only: Sequence[str] = ()) -> list[Job]:
+def jobs(of: Networks, only: Sequence[str] = ()) -> list[Job]:
     """Those that are not done, of these names, and what they start from.
 
     Args:
@@ -176,7 +176,7 @@ def jobs(of: Runner, only: Sequence[str] = ()) -> list[Job]:
     return found
 
 
-def pack(of: Runner, todo: Sequence[Job], to: Path, size: int) -> None:
+def pack(of: Networks, todo: Sequence[Job], to: Path, size: int) -> None:
     """Write the parts.
 
     Raises:
@@ -356,7 +356,7 @@ def collect(work: Path, to: Path, size: int, most: int, again: Sequence[str] = (
     print(f"handed over: {', '.join(taken)}")
 
 
-def adopt(of: Runner, folders: Iterable[Path]) -> None:
+def adopt(of: Networks, folders: Iterable[Path]) -> None:
     """Make trainings of the reproduction of what `collect` handed over; what is done there stays."""
     from mesr.reproduce.state import digest
     from mesr.reproduce.trainings import settings
@@ -412,10 +412,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     asked = parser.parse_args(arguments)
     try:
         if asked.verb == "pack":
-            of = runner(asked.data, asked.output, asked.budget, asked.vgg)
+            of = networks(asked.data, asked.output, asked.budget, asked.vgg)
             pack(of, jobs(of, asked.only), asked.to, asked.part * MIB)
         elif asked.verb == "adopt":
-            adopt(runner(asked.data, asked.output, asked.budget, asked.vgg), asked.folders)
+            adopt(networks(asked.data, asked.output, asked.budget, asked.vgg), asked.folders)
         elif asked.verb == "collect":
             collect(asked.work, asked.to, asked.part * MIB, asked.most * MIB, asked.again)
         elif not receive(asked.parts, asked.work.resolve()):

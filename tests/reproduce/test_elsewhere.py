@@ -13,7 +13,8 @@ from small_source import BRIEF, small_source
 
 from mesr.losses import vgg
 from mesr.reproduce import chosen
-from mesr.reproduce.running import Runner, Telling
+from mesr.reproduce.running import Runner
+from mesr.reproduce.telling import Telling
 from mesr.reproduce.trainings import Setting
 
 SCRIPT = Path(__file__).resolve().parents[2] / "scripts" / "elsewhere.py"
@@ -64,9 +65,9 @@ def here(tmp_path: Path) -> Runner:
 def test_trainings_of_another_machine_are_adopted_and_measured(
     elsewhere: ModuleType, here: Runner, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    todo = elsewhere.jobs(here, ["smoke-mesr-l1-more"])
+    todo = elsewhere.jobs(here.networks, ["smoke-mesr-l1-more"])
     assert [job.name for job in todo] == ["smoke-mesr", "smoke-mesr-l1-more"]
-    elsewhere.pack(here, todo, tmp_path / "parts", 20_000)
+    elsewhere.pack(here.networks, todo, tmp_path / "parts", 20_000)
     parts = sorted((tmp_path / "parts").iterdir())
     assert len(parts) > 1
 
@@ -81,13 +82,13 @@ def test_trainings_of_another_machine_are_adopted_and_measured(
     elsewhere.collect(work, tmp_path / "none", 1 << 20, most=1 << 20)
     assert not (tmp_path / "none").exists()
 
-    elsewhere.adopt(here, [tmp_path / "second"])  # What it starts from is not there yet.
+    elsewhere.adopt(here.networks, [tmp_path / "second"])  # What it starts from is not there yet.
     assert not here.state.trainings
-    elsewhere.adopt(here, [tmp_path / "first", tmp_path / "second"])
+    elsewhere.adopt(here.networks, [tmp_path / "first", tmp_path / "second"])
     rows = [
         row for row in chosen(["table2"], here, ["mesr"]) if row.title.startswith("MESR (L1), for as many")
     ]
-    monkeypatch.setattr("mesr.reproduce.running.train", _never)
+    monkeypatch.setattr("mesr.reproduce.networks.train", _never)
     (fate,) = here.run(rows).values()
     assert fate.status == "done", fate.sentence
     assert here.state.trainings["smoke-mesr"].computed == "float32, cpu"
@@ -97,12 +98,12 @@ def test_trainings_of_another_machine_are_adopted_and_measured(
 def test_what_was_trained_with_other_settings_is_left_out(
     elsewhere: ModuleType, here: Runner, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    (job,) = elsewhere.jobs(here, ["smoke-srcnn-x2"])
-    elsewhere.pack(here, [job._replace(digest="another")], tmp_path / "parts", 1 << 20)
+    (job,) = elsewhere.jobs(here.networks, ["smoke-srcnn-x2"])
+    elsewhere.pack(here.networks, [job._replace(digest="another")], tmp_path / "parts", 1 << 20)
     assert elsewhere.receive(tmp_path / "parts", tmp_path / "work")
     assert elsewhere.train(tmp_path / "work", at_once=1, device="cpu")
     elsewhere.collect(tmp_path / "work", tmp_path / "back", 1 << 20, most=1 << 20)
-    elsewhere.adopt(here, [tmp_path / "back"])
+    elsewhere.adopt(here.networks, [tmp_path / "back"])
     assert "smoke-srcnn-x2 has other settings now" in capsys.readouterr().out
     assert not here.state.trainings
 
@@ -110,9 +111,9 @@ def test_what_was_trained_with_other_settings_is_left_out(
 def test_a_training_that_fails_is_told_with_its_log(
     elsewhere: ModuleType, here: Runner, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    (job,) = elsewhere.jobs(here, ["smoke-srcnn-x2"])
+    (job,) = elsewhere.jobs(here.networks, ["smoke-srcnn-x2"])
     job.config["set"] = "nowhere"
-    elsewhere.pack(here, [job], tmp_path / "parts", 1 << 20)
+    elsewhere.pack(here.networks, [job], tmp_path / "parts", 1 << 20)
     assert elsewhere.receive(tmp_path / "parts", tmp_path / "work")
     assert not elsewhere.train(tmp_path / "work", at_once=1, device="cpu")
     assert "FAILED, see " in capsys.readouterr().out
@@ -125,8 +126,8 @@ def test_the_perceptual_network_travels_where_torch_looks_for_it(
     (tmp_path / "cache" / "hub" / "checkpoints").mkdir(parents=True)
     monkeypatch.setenv("TORCH_HOME", str(tmp_path / "cache"))
     vgg.cached_vgg16().write_bytes(b"a network")
-    todo = elsewhere.jobs(here, ["smoke-mesr-compound"])
-    elsewhere.pack(here, todo, tmp_path / "parts", 1 << 20)
+    todo = elsewhere.jobs(here.networks, ["smoke-mesr-compound"])
+    elsewhere.pack(here.networks, todo, tmp_path / "parts", 1 << 20)
     assert elsewhere.receive(tmp_path / "parts", tmp_path / "work")
     monkeypatch.setenv("TORCH_HOME", str(tmp_path / "work" / "torch"))
     assert vgg.cached("vgg16").read_bytes() == b"a network"

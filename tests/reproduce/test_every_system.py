@@ -17,9 +17,10 @@ from mesr.models import weights
 from mesr.reproduce import chosen, publish, worse
 from mesr.reproduce.budgets import BUDGETS
 from mesr.reproduce.plan import on_equal_terms
-from mesr.reproduce.running import Runner, Telling
+from mesr.reproduce.running import Runner
 from mesr.reproduce.sources import source
 from mesr.reproduce.systems import SYSTEMS
+from mesr.reproduce.telling import Telling
 from mesr.reproduce.trainings import Setting
 
 
@@ -41,7 +42,7 @@ def test_every_system_trains_is_measured_and_comes_back(
     for row in rows:
         for training in row.trainings:
             assert (
-                weights.load(runner.path(training))[1].weights_id
+                weights.load(runner.networks.path(training))[1].weights_id
                 == runner.state.trainings[training.name].weights_id
             )
     publish(["table2", "figures"], runner, tmp_path / "results.md", drawing=True)

@@ -16,7 +16,7 @@ from typer.testing import CliRunner, Result
 
 from mesr.cli import app, console
 from mesr.errors import MesrError, UsageError
-from mesr.reproduce import running, sources
+from mesr.reproduce import networks, running, sources
 from mesr.reproduce.budgets import BUDGETS
 from mesr.results import read_results
 
@@ -87,7 +87,7 @@ def _nothing_again(monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*_: Any, **__: Any) -> None:
         raise AssertionError("it was done already")
 
-    monkeypatch.setattr(running, "train", refuse)
+    monkeypatch.setattr(networks, "train", refuse)
     monkeypatch.setattr(running.evaluate, "run", refuse)
 
 
@@ -262,7 +262,7 @@ def test_rows_that_fail_are_told_and_decide_the_exit_status(
     def broken(*_: Any, **__: Any) -> Path:
         raise MesrError("diverged", "It was made to fail.")
 
-    monkeypatch.setattr(running, "train", broken)
+    monkeypatch.setattr(networks, "train", broken)
     for only, status, summary in (("bicubic,srcnn", 4, "2 rows, 2 failed"), ("srcnn", 3, "0 rows, 2 failed")):
         asked = _run("table2", "--only", only, "--data", scans, "-o", tmp_path / only, "--device", "cpu")
         assert asked.exit_code == status, asked.output
@@ -280,7 +280,7 @@ def test_a_stop_is_told_and_the_same_command_goes_on(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(running, "train", stopped)
+        patch.setattr(networks, "train", stopped)
         asked = _run(*ROWS, "--data", scans, "-o", out, "--device", "cpu")
     assert asked.exit_code == console.INTERRUPTED
     assert f"Stopped; what is done is in {out / 'results.md'}." in asked.stdout

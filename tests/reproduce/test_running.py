@@ -13,14 +13,15 @@ from small_source import BRIEF, small_source
 
 from mesr import results
 from mesr.errors import InputError, OutputError, UsageError
-from mesr.reproduce import chosen, figures, findings, publish, reproduce, running
+from mesr.reproduce import chosen, figures, findings, networks, publish, reproduce, running
 from mesr.reproduce.logs import progress, slope
 from mesr.reproduce.measured import Measured
 from mesr.reproduce.plan import plan
 from mesr.reproduce.rows import Row, untrained
-from mesr.reproduce.running import Runner, Telling
+from mesr.reproduce.running import Runner
 from mesr.reproduce.simulated import simulated_as
 from mesr.reproduce.state import State
+from mesr.reproduce.telling import Telling
 from mesr.reproduce.trainings import Setting
 from mesr.results import read_results
 
@@ -101,7 +102,7 @@ def test_a_second_call_does_nothing_again(
     def refuse(*_: Any, **__: Any) -> None:
         raise AssertionError("it was done already")
 
-    monkeypatch.setattr(running, "train", refuse)
+    monkeypatch.setattr(networks, "train", refuse)
     monkeypatch.setattr(running.evaluate, "run", refuse)
     runner = _runner(setting, out)
     assert "failed" not in {fate.status for fate in runner.run(_rows(runner)).values()}
@@ -136,13 +137,13 @@ def test_a_training_with_other_settings_begins_anew(tmp_path: Path, monkeypatch:
 def test_precision_is_no_part_of_what_a_training_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     setting = Setting(BRIEF, small_source(tmp_path / "scans"), "vgg19")
     asked: list[str] = []
-    real = running.train
+    real = networks.train
 
     def watched(config: Any, *rest: Any) -> Any:
         asked.append(config.precision)
         return real(config, *rest)
 
-    monkeypatch.setattr(running, "train", watched)
+    monkeypatch.setattr(networks, "train", watched)
     runner = Runner(setting, tmp_path / "out", device="cpu", precision="bf16", threads=1)
     (row,) = (row for row in chosen(["table2"], runner, ["srcnn"]) if row.group == "On equal terms")
     assert runner.run([row])[row.id].status == "done"
@@ -167,7 +168,7 @@ def test_without_a_vgg_nothing_is_trained_for_a_row_that_needs_one(
 ) -> None:
     monkeypatch.setenv("TORCH_HOME", str(tmp_path / "cache"))
     monkeypatch.setattr("torch.hub.download_url_to_file", _refused)
-    monkeypatch.setattr(running, "train", _refused)
+    monkeypatch.setattr(networks, "train", _refused)
     told: list[str] = []
     setting = Setting(BRIEF, small_source(tmp_path / "scans"), "vgg19")
     runner = Runner(setting, tmp_path / "out", device="cpu", telling=Telling(told.append))
@@ -305,7 +306,7 @@ def test_two_calls_do_not_run_into_one_folder(finished: tuple[Setting, Path], tm
     setting, _ = finished
     rows = [untrained("table2", "part", name) for name in ("bicubic", "sinc")]
     one, other = (_runner(setting, tmp_path / "out") for _ in "ab")
-    with one._alone(), pytest.raises(UsageError, match="Another call") as refused:
+    with one.state.alone(), pytest.raises(UsageError, match="Another call") as refused:
         other.run(rows)
     assert refused.value.code == "in-use"
     one.run(rows[:1])
@@ -333,9 +334,9 @@ def test_a_simulated_set_of_another_scan_is_made_anew(finished: tuple[Setting, P
     runner = _runner(setting, tmp_path / "out")
     (row, *_) = (one for one in plan(["table1"], setting) if one.trainings and one.trainings[0].simulated)
     # The paper's site is of what is measured, not of what is learned from.
-    runner.setting = setting._replace(source=replace(setting.source, pelvis=("liver",)))
+    runner.networks.setting = setting._replace(source=replace(setting.source, pelvis=("liver",)))
     for scan in ("cbct:views=12:element_mm=4", "cbct:views=16:element_mm=4"):
-        folder = runner.training_set(replace(row.trainings[0], simulated=scan))
+        folder = runner.networks.training_set(replace(row.trainings[0], simulated=scan))
         assert simulated_as(folder) == scan
 
 
@@ -421,13 +422,13 @@ def test_rows_of_a_network_trained_anew_are_measured_anew(
     runner = _runner(setting, tmp_path / "out")
     rows = _rows(runner)
     row = next(one for one in rows if one.method == "smoke-srcnn-x2")
-    shutil.rmtree(runner.folder(row.trainings[0]))
+    shutil.rmtree(runner.networks.folder(row.trainings[0]))
     before = len(read_results(tmp_path / "out" / "results.csv"))
     other = replace(row.trainings[0].config.sampling, seed=7)
     another = replace(row.trainings[0], config=replace(row.trainings[0].config, sampling=other))
     fresh = _runner(setting, tmp_path / "fresh")
     fresh.run([replace(row, trainings=(another,))])
-    runner.adopt(row.trainings[0], fresh.folder(another), "elsewhere")
+    runner.networks.adopt(row.trainings[0], fresh.networks.folder(another), "elsewhere")
     narrower = replace(row, id="ablations/elsewhere/srcnn")
     whole = runner.state.known(row).weights_id
     fates = runner.run([one for one in rows if one is not row] + [narrower])

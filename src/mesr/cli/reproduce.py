@@ -59,8 +59,9 @@ def reproduce(
     from .. import reproduce as reproduction
     from ..losses.vgg import at_hand
     from ..reproduce.budgets import BUDGETS
-    from ..reproduce.running import Runner, Telling
+    from ..reproduce.running import Runner
     from ..reproduce.sources import source
+    from ..reproduce.telling import Telling
     from ..reproduce.trainings import Setting
 
     _known(experiments or [], reproduction.EXPERIMENTS, "experiment")

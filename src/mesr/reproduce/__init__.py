@@ -2,7 +2,7 @@
 
 systems, budgets, sources   what there is: networks, sizes and steps, scans
 trainings, rows, plan, ablations   what the paper's experiments ask for
-running, logs, simulated, state, estimate   doing it, and going on where it was stopped
+running, networks, logs, simulated, state, estimate   doing it, and going on where it was stopped
 measured, verdicts, findings, as_is, perception, timing   what was found
 in_short, comparison, table2, ladder, charts, figures, document   telling it, beside the paper's figures
 """
@@ -137,7 +137,7 @@ def _log_look(runner: Runner, experiments: Sequence[str]) -> None:
 def _methods(table2: Sequence[Row], systems: Collection[str], runner: Runner) -> list[findings.Method]:
     """Those of the systems that are done on equal terms, at ×2."""
     return [
-        (row.title, runner.path(row.trainings[0]) if row.trainings else row.system)
+        (row.title, runner.networks.path(row.trainings[0]) if row.trainings else row.system)
         for row in table2
         if on_equal_terms(row) and row.system in systems and "2" in row.scales and runner.shows(row)
     ]

@@ -166,7 +166,7 @@ def scales(rows: Sequence[Row], runner: Runner, folder: Path) -> list[Captioned]
         if row is None or not runner.shows(row):
             continue
         drawn = illustrate_scales(
-            ["bicubic", runner.path(row.trainings[0])], runner.spec, folder, runner.setting.budget.scales,
+            ["bicubic", runner.networks.path(row.trainings[0])], runner.spec, folder, runner.setting.budget.scales,
             sites=sites, name=name, options=runner.options, names=_names([row]), finish=KEPT,
         )  # fmt: skip
         made += [
@@ -186,7 +186,9 @@ def pictures(rows: Sequence[Row], runner: Runner, folder: Path) -> list[Captione
     options = runner.options
     for scale in PICTURED:
         able = [row for row in shown if scale in row.scales]
-        models = [runner.path(row.trainings[0]) if row.trainings else Path(row.system) for row in able]
+        models = [
+            runner.networks.path(row.trainings[0]) if row.trainings else Path(row.system) for row in able
+        ]
         if models:
             paths = illustrate(
                 models, runner.spec, folder, scale=scale, options=options, names=_names(able), finish=KEPT
@@ -210,7 +212,7 @@ def changes(rows: Sequence[Row], runner: Runner, folder: Path) -> list[Captioned
         ("what the adversarial term changed in mesr-lite", "invented-by-critic", _critic(done)),
     ):
         if pair is not None:
-            start, after = ((row.title, runner.path(row.trainings[0])) for row in pair)
+            start, after = ((row.title, runner.networks.path(row.trainings[0])) for row in pair)
             drawn = invented(
                 runner.spec, start, after, folder, runner.options, told=told, name=name, finish=KEPT
             )

@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import hashlib
 import json
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-from ..errors import InputError
-from ..files import atomic_path
+from .. import locks
+from ..errors import InputError, UsageError
+from ..files import atomic_path, check_file, made
 from ..models.weights import INVENTING
 from .rows import Row
 from .trainings import Training, settings
 
 FORMAT = 3
+
+LOCK = ".lock.sqlite"
+"""In the output folder: held by the call that trains and measures there."""
 
 PAST = 0.1
 """dB below its best validation, from which on a training is said to have gone on for too long."""
@@ -102,14 +108,34 @@ class State:
     """
 
     def __init__(self, folder: Path, budget: str, data: str) -> None:
-        self.path = folder / "plan.json"
+        self.folder, self.path = folder, folder / "plan.json"
         self.budget, self.data = budget, data
         self.rows: dict[str, Fate] = {}
         self.trainings: dict[str, Trained] = {}
-        if self.path.exists():
+        self._read()
+
+    @contextlib.contextmanager
+    def alone(self) -> Iterator[None]:
+        """The folder for this call alone, and what is in it now: the plan is written whole.
+
+        Raises:
+            UsageError: code `in-use`, another call has it.
+        """
+        check_file(self.folder / LOCK, force=True)
+        try:
+            held = locks.take(made(self.folder) / LOCK)
+        except BlockingIOError:
+            raise UsageError(
+                "in-use", "Another call is writing into this output folder.",
+                "Wait for it, or choose another folder.", self.folder,
+            ) from None  # fmt: skip
+        with contextlib.closing(held):
             self._read()
+            yield
 
     def _read(self) -> None:
+        if not self.path.exists():
+            return
         try:
             held = json.loads(self.path.read_text(encoding="utf-8"))
             if held["format"] != FORMAT:
