@@ -3,7 +3,10 @@
     python scripts/where.py configs/test.yaml --site head --scale 4 --every 5 A.safetensors B.safetensors
 
 Steepness is that of the truth, HU a pixel. Of each part its share of the pixels, every network's mean squared error, HU²,
-and its share of that network's error; then the mean of the error itself, HU, by which values drift. For finding out why a network is behind; a look at test is written down as one.
+and its share of that network's error; then the mean of the error itself, HU, by which values drift; then by what factor
+all that a network adds to the bicubic image would have to be multiplied to come nearest to the truth: above one where it
+sharpens too little, below where it sharpens too much. For finding out why a network is behind; a look at test is written
+down as one.
 """
 
 from __future__ import annotations
@@ -15,9 +18,11 @@ from pathlib import Path
 import numpy as np
 
 from mesr import runtime
-from mesr.evaluate import degraded, parse_scale
+from mesr.evaluate import Pair, degraded, parse_scale
 from mesr.inference import Options, Upscaler
+from mesr.intensity import Window
 from mesr.models import weights
+from mesr.models.contract import SuperResolver
 from mesr.reproduce.sources import at_sites
 from mesr.tables import markdown
 from mesr.testset import counted_air, log_look, specification, subjects
@@ -46,6 +51,9 @@ def main() -> None:
     pixels: dict[str, int] = defaultdict(int)
     error: dict[tuple[str, str], float] = defaultdict(float)
     drift: dict[tuple[str, str], float] = defaultdict(float)
+    along: dict[tuple[str, str], float] = defaultdict(float)
+    power: dict[tuple[str, str], float] = defaultdict(float)
+    bicubic, _ = weights.load("bicubic")
     for one in list(subjects(spec))[:: arguments.every]:
         reference = counted_air(one.volume.slices[one.k], one.volume.unit, one.window)
         pair = degraded(one.window.forward(reference), parse_scale(arguments.scale))
@@ -54,13 +62,15 @@ def main() -> None:
         parts = _parts(truth, pair.body[inner])
         for name, part in parts.items():
             pixels[name] += int(part.sum())
+        plain = _made(bicubic, pair, one.window, arguments.device)[inner]
         for model, card in loaded:
-            upscaler = Upscaler(model, pair.grid, one.window, Options(device=arguments.device))
-            made = np.clip(one.window.forward(upscaler.compute(one.window.inverse(pair.lr))), 0, 1)
-            missed = made[inner] * one.window.width - truth
+            result = _made(model, pair, one.window, arguments.device)[inner]
+            missed, added = result - truth, result - plain
             for name, part in parts.items():
                 error[card.name, name] += float(np.square(missed[part]).sum())
                 drift[card.name, name] += float(missed[part].sum())
+                along[card.name, name] += float((added * (truth - plain))[part].sum())
+                power[card.name, name] += float(np.square(added[part]).sum())
     names = [card.name for _, card in loaded]
     body = [
         [
@@ -75,6 +85,18 @@ def main() -> None:
         for part, count in pixels.items()
     ]
     print(markdown(["mean error, HU", *names], means))
+    factors = [
+        [part, *(f"{along[name, part] / max(power[name, part], 1e-9):.3f}" for name in names)]
+        for part in pixels
+    ]
+    print(markdown(["best factor of what is added", *names], factors))
+
+
+def _made(model: SuperResolver, pair: Pair, window: Window, device: str) -> FloatImage:
+    """What a model makes of the shrunk slice, HU above the window's lower end."""
+    upscaler = Upscaler(model, pair.grid, window, Options(device=device))
+    made = window.forward(upscaler.compute(window.inverse(pair.lr)))
+    return np.clip(made, 0, 1) * window.width
 
 
 def _parts(truth: FloatImage, body: Mask) -> dict[str, Mask]:
