@@ -27,6 +27,7 @@ from mesr.losses import (
     Compound,
     CriticConfig,
     FeatureDistance,
+    Lattice,
     Perceptual,
     PerceptualConfig,
     Ramp,
@@ -102,6 +103,36 @@ def test_log_l1_counts_a_smooth_patch_as_much_as_a_sharp_one() -> None:
     gained = (gradient * errors).sum(dim=(1, 2, 3)).detach()  # For the same share of its error taken off.
     assert float(gained[0]) == pytest.approx(float(gained[1]), rel=0.03)
     assert float(log_l1(torch.zeros(1, 1, 4, 4), torch.zeros(1, 1, 4, 4))) == pytest.approx(math.log(5e-4))
+
+
+@pytest.mark.parametrize("scale", [2, 3, 4])
+def test_a_lattice_is_measured_by_the_spread_of_its_mean_errors(scale: int) -> None:
+    hr = _images(2, 12 * scale)
+    pattern = torch.randn(scale, scale, generator=torch.Generator().manual_seed(3))
+    found = Lattice(12)(hr + pattern.repeat(12, 12) + 7.0, hr)
+    assert float(found) == pytest.approx(float(pattern.std(correction=0)), rel=1e-4)
+
+
+def test_a_lattice_is_seen_at_scales_between_as_well() -> None:
+    hr, places = torch.zeros(1, 1, 36, 36), torch.arange(36) / 1.5
+    waves = 0.1 * torch.cos(2 * math.pi * places)
+    assert float(Lattice(24)(hr + waves, hr)) == pytest.approx(0.1 * math.sqrt(0.5) / math.sqrt(2), rel=1e-4)
+    assert float(Lattice(24)(hr + waves[:, None] * waves, hr)) == pytest.approx(0.0025, rel=1e-4)
+
+
+def test_what_does_not_repeat_with_the_input_is_no_lattice() -> None:
+    places = torch.arange(48) / 48
+    slope = torch.cos(2 * math.pi * places) + torch.sin(6 * math.pi * places)[:, None]
+    assert float(Lattice(12)(slope.expand(1, 1, 48, 48), torch.zeros(1, 1, 48, 48))) < 1e-6
+
+
+def test_a_lattice_goes_when_it_is_asked_to_go() -> None:
+    hr = _images(1, 24)
+    sr = (hr + torch.tensor([[0.01, -0.01], [0.0, 0.0]]).repeat(12, 12)).requires_grad_()
+    before = Lattice(12)(sr, hr)
+    (gradient,) = torch.autograd.grad(before, sr)
+    after = Lattice(12)(sr - gradient * before / gradient.square().sum(), hr)
+    assert float(after.detach()) < 1e-5
 
 
 def test_terms_join_at_their_step_and_by_degrees() -> None:

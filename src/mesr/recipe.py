@@ -81,7 +81,7 @@ class TrainConfig:
         name: of the weights it makes.
         set: the training set's folder (`mesr prepare`).
         out: the run's folder: checkpoint, logs, weights.
-        losses: weight of each term, `l1`, `l2`, `log_l1`, `psnr`, `perceptual`, `vgg_l2`, `vgg_raw_l2`, `vgg_raw_l1`, `adversarial`
+        losses: weight of each term, `l1`, `l2`, `log_l1`, `psnr`, `lattice`, `perceptual`, `vgg_l2`, `vgg_raw_l2`, `vgg_raw_l1`, `adversarial`
             (`losses`).
         schedule: terms that join later, by name: their first step and the steps their weight rises over.
         steps: batches in all.

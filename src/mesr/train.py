@@ -27,7 +27,7 @@ from .data import Batch, TrainingSlice, load_slices, read_manifest, reference_pa
 from .device import resolve_device, use_bf16
 from .errors import MesrError, UsageError
 from .grid import fraction
-from .losses import Adversary, Compound, FeatureDistance, Perceptual, looking, pixel
+from .losses import Adversary, Compound, FeatureDistance, Lattice, Perceptual, looking, pixel
 from .losses.compound import Term
 from .losses.perceptual import FEATURE_DISTANCES
 from .metrics import psnr
@@ -180,6 +180,8 @@ def objective(config: TrainConfig, device: torch.device, bf16: bool) -> tuple[Co
     for name in FEATURE_DISTANCES:
         if config.losses.get(name):
             terms[name] = FeatureDistance.of(looked_at, device, name, bf16=bf16)
+    if config.losses.get("lattice"):
+        terms["lattice"] = Lattice(config.sampling.patch)
     if config.losses.get("adversarial"):
         batch_norm = config.critic.loss != "wasserstein"
         critic = Discriminator(config.critic.features, batch_norm=batch_norm).to(device)

@@ -17,7 +17,7 @@ Term = Callable[[Tensor, Tensor], Tensor]
 LOOKING = ("perceptual", *FEATURE_DISTANCES)
 """Terms that a VGG network looks for."""
 
-KNOWN = ("l1", "l2", "log_l1", "psnr", *LOOKING, "adversarial")
+KNOWN = ("l1", "l2", "log_l1", "psnr", "lattice", *LOOKING, "adversarial")
 
 
 @dataclass
