@@ -1,4 +1,4 @@
-"""What each weight of the compound loss gives and takes on the validation scans: PSNR and fine detail at ×2.
+"""What each weight of the compound loss gives and takes on the validation scans: PSNR and fine detail at ×2, and lattices.
 
     for w in 0.003 0.01 0.03; do
         mesr train configs/losses.yaml name=perceptual-$w out=runs/perceptual-$w losses.perceptual=$w
@@ -6,23 +6,33 @@
     python scripts/perception.py mesr-lite-1 runs/perceptual-*/perceptual-*.safetensors
 
 Means over the middle slices of every site; fine detail is 0 dB where a result shows as much as the truth
-(`metrics.fine_detail`).
+(`metrics.fine_detail`). A lattice is a grid in step with the input's pixels, HU on even ground in the body (`metrics.lattice`).
 """
 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
 
 from mesr import runtime
+from mesr.gallery import restored, shrunk
+from mesr.inference import Options
+from mesr.metrics import lattice
 from mesr.models import weights
 from mesr.reproduce import perception
 from mesr.reproduce.findings import Finding
-from mesr.reproduce.sources import source
+from mesr.reproduce.sources import limited, source
 from mesr.tables import markdown
+from mesr.testset import EvaluationSpec, subjects
+
+LATTICE_SCALES = (2, 3, 4)
+EVEN = 30.0
+"""HU a pixel, below which the truth is even ground."""
 
 
 def main() -> None:
@@ -38,16 +48,38 @@ def main() -> None:
     titles = [weights.load(name)[1].name for name in arguments.models]
     if len(set(titles)) < len(titles):
         parser.error("two of the weights have the same name")
-    found = perception.findings(spec, sites, list(zip(titles, arguments.models, strict=True)))
+    print(_details(spec, sites, dict(zip(titles, arguments.models, strict=True))))
+    print(_lattices(spec, sites, arguments.models))
+
+
+def _details(spec: EvaluationSpec, sites: Sequence[str], models: Mapping[str, str]) -> str:
+    """PSNR and fine detail at ×2, as Markdown."""
+    found = perception.findings(spec, sites, list(models.items()))
     header = ["PSNR, dB · fine detail, dB", "mean", *sites]
-    print(
-        markdown(
-            header,
-            [
-                [title, _cell(found, title, sites), *(_cell(found, title, [s]) for s in sites)]
-                for title in titles
-            ],
-        )
+    return markdown(
+        header,
+        [[title, _cell(found, title, sites), *(_cell(found, title, [s]) for s in sites)] for title in models],
+    )
+
+
+def _lattices(spec: EvaluationSpec, sites: Sequence[str], models: Sequence[str]) -> str:
+    """Of each of the models, the mean over slices at whole scales, as Markdown."""
+    loaded = [weights.load(name) for name in models]
+    body = [[card.name] for _, card in loaded]
+    chosen = [one for one in subjects(limited(spec, perception.SLICES)) if one.site in sites]
+    for site in sites:
+        for scale in LATTICE_SCALES:
+            found = defaultdict(list)
+            for one in (one for one in chosen if one.site == site):
+                pair = shrunk(one, (Fraction(scale), Fraction(scale)))
+                truth = one.window.inverse(pair.hr)
+                even = pair.body & (np.hypot(*np.gradient(truth)) < EVEN)
+                for number, made in enumerate(restored(loaded, pair, one.window, Options()).values()):
+                    found[number].append(lattice(made, truth, scale, even))
+            for number, cells in enumerate(body):
+                cells.append(f"{np.mean(found[number]):.2f}")
+    return markdown(
+        ["lattice, HU", *(f"{site} ×{scale}" for site in sites for scale in LATTICE_SCALES)], body
     )
 
 

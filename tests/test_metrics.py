@@ -153,6 +153,18 @@ def test_fine_detail_asks_how_much_and_not_where() -> None:
     assert math.isnan(metrics.fine_detail(noise[0], np.full((96, 80), 0.5), 2))
 
 
+def test_a_lattice_is_what_repeats_with_the_input_s_pixels() -> None:
+    rng = np.random.default_rng(0)
+    reference = rng.normal(size=(60, 48)).astype(np.float32)
+    pattern = rng.normal(size=(3, 3)).astype(np.float32)
+    grid = np.tile(pattern, (20, 16))
+    assert metrics.lattice(reference + 5, reference, 3) == pytest.approx(0, abs=1e-6)
+    assert metrics.lattice(reference + grid, reference, 3) == pytest.approx(pattern.std(), rel=1e-5)
+    half = np.zeros((60, 48), bool)
+    half[:30] = True
+    assert metrics.lattice(reference + grid * half, reference, 3, ~half) == pytest.approx(0, abs=1e-6)
+
+
 def test_fine_detail_is_that_beyond_the_input() -> None:
     x = np.arange(96.0)
     coarse, fine = (0.5 + 0.1 * np.sin(2 * np.pi * f * x) * np.ones((96, 1)) for f in (0.05, 0.4))

@@ -159,6 +159,22 @@ def fine_detail(sr: Image, hr: Image, scale: float, border: int = 0) -> float:
     return float(np.mean(10 * np.log10(np.maximum(result / reference, 1e-12))))
 
 
+def lattice(sr: Image, hr: Image, scale: int, where: Mask | None = None) -> float:
+    """How strongly the error repeats from one input pixel to the next: a grid on even ground, which no other measure names.
+
+    Args:
+        sr, hr: (H, W) in any one unit, on a grid that begins with the first pixel's own places.
+        scale: of the result, a whole number.
+        where: (H, W), what counts; all of it without. Few pixels make noise look like a lattice.
+
+    Returns:
+        In their unit: the standard deviation, over the places within an input pixel, of the mean error at a place.
+    """
+    error = np.where(np.ones(sr.shape, bool) if where is None else where, sr - hr, np.nan)
+    places = [error[row::scale, column::scale] for row in range(scale) for column in range(scale)]
+    return float(np.std([np.nanmean(place) for place in places]))
+
+
 def body_mask(hr: Image) -> Mask:
     """Where the patient is: what the body measures are taken on, decided by the reference alone.
 

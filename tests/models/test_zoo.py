@@ -5,10 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 import model_questions as helpers
+import numpy as np
 import pytest
 import torch
 
 from mesr.errors import UsageError
+from mesr.metrics import lattice
 from mesr.models import architectures, build, weights
 
 NETWORKS = [
@@ -78,6 +80,20 @@ def test_shipped_weights_keep_flat_slabs_flat(name: str) -> None:
             found = helpers.run(model, image, scale) * 2000 - 1000
             assert abs(float(found.mean()) - level) < 1, scale
             assert float(found.max() - found.min()) < 1, scale
+
+
+@pytest.mark.parametrize("name", weights.shipped())
+def test_shipped_weights_draw_no_lattice_on_even_ground(name: str) -> None:
+    """Tissue of 40 HU under noise of 15, with grains as a soft kernel's: each place within a pixel has the same mean."""
+    model, _ = weights.load(name)
+    noise = torch.randn(4, 1, 80, 80, generator=torch.Generator().manual_seed(5))
+    grains = torch.nn.functional.avg_pool2d(noise, 3, 1)
+    image = (1040 + 15 * grains / grains.std()) / 2000
+    for scale in (2, 3, 4):
+        found = (
+            torch.cat([helpers.run(model, one[None], str(scale)) for one in image], dim=2) * 2000
+        ).numpy()
+        assert lattice(found[0, 0], np.zeros_like(found[0, 0]), scale) < 1.5, scale
 
 
 def test_intensities_may_be_scaled_and_shifted() -> None:

@@ -13,7 +13,7 @@ from measurements import row as result
 from small_source import BRIEF, small_source
 
 from mesr.degrade import recipe, text_of
-from mesr.reproduce import comparison
+from mesr.reproduce import comparison, in_short
 from mesr.reproduce.document import document
 from mesr.reproduce.findings import Finding, Findings
 from mesr.reproduce.ladder import ladder
@@ -133,8 +133,8 @@ def test_a_second_stage_is_held_against_as_many_steps_of_l1(setting: Setting, tm
         [cell.strip() for cell in line.split("|")[1:-1]] for line in part.splitlines() if " minus " in line
     ]
     assert [line[:2] for line in lines[:2]] == [
-        ["MIASSR (smoke) minus MIASSR, first stage (L1) (smoke)", "-0.50 [-0.50, -0.50]"],
-        ["MESR (compound) (smoke) minus MESR (L1), for as many steps more (smoke)", "-0.75 [-0.75, -0.75]"],
+        ["MIASSR (smoke) minus MIASSR's first stage (L1) (smoke)", "-0.50 [-0.50, -0.50]"],
+        ["MESR (compound) (smoke) minus MESR (L1) for as many steps more (smoke)", "-0.75 [-0.75, -0.75]"],
     ]
 
 
@@ -220,21 +220,19 @@ def test_what_holds_of_mesr_is_computed(setting: Setting, tmp_path: Path) -> Non
     gains = {f"{start}smoke-mesr": 1.5, f"{start}smoke-meta-rdn": 2.0, f"{start}smoke-miassr": 1.0}
     text = _page(setting, tmp_path / "out", gains)
     place = "pelvis (2 slices of one patient)"
-    (first,) = _judged(
-        text, "MESR (L1) (smoke) before every network of another system measured, 2 of them, ×2"
-    )
+    (first,) = _judged(text, "MESR (L1) (smoke) ahead of every other network measured, 2 of them, ×2")
     assert first[:2] == [place, "**no**, -0.50 [-0.50, -0.50] against MetaRDN-A (smoke)"]
-    beside = "; and MIASSR, first stage (L1) (smoke)"
+    beside = "; and MIASSR's first stage (L1) (smoke)"
     assert first[4] == f"**no**, +0.00 [+0.00, +0.00] against MetaRDN-A (smoke){beside}"
     scales = {
         (cells[1], cells[2]): cells[3:]
         for line in text.splitlines()
         if (cells := [cell.strip() for cell in line.split("|")[:-1]])[1:2]
-        and cells[1].startswith("MESR (L1) (smoke) before M")
+        and cells[1].startswith("MESR (L1) (smoke) ahead of M")
     }
-    lost = scales["MESR (L1) (smoke) before MetaRDN-A (smoke)", "PSNR, dB"]
+    lost = scales["MESR (L1) (smoke) ahead of MetaRDN-A (smoke)", "PSNR, dB"]
     assert lost == [place, "**no** -0.50 [-0.50, -0.50]", "–"]
-    won = scales["MESR (L1) (smoke) before MIASSR, first stage (L1) (smoke)", "PSNR, dB"]
+    won = scales["MESR (L1) (smoke) ahead of MIASSR's first stage (L1) (smoke)", "PSNR, dB"]
     assert won == [place, "yes +0.50 [+0.50, +0.50]", "–"]
     assert not [claim for claim, _ in scales if "mesr-lite" in claim]
     assert "before every network of one scale" not in text
@@ -244,7 +242,7 @@ def test_what_holds_of_mesr_is_computed(setting: Setting, tmp_path: Path) -> Non
         f"{start}smoke-vdsr-x2": 2.75,
     }
     text = _page(setting, tmp_path / "more", gains)
-    claim = "MESR (L1), at ×2 alone (smoke) before every network of one scale and as many samples measured, 2 of them, ×2"
+    claim = "MESR (L1) at ×2 alone (smoke) ahead of every network of one scale and as many samples measured, 2 of them, ×2"
     (alone,) = _judged(text, claim)
     assert alone[1] == "yes, +0.25 [+0.25, +0.25] against VDSR (smoke)"
 
@@ -306,13 +304,12 @@ def test_a_lead_is_weighed_by_another_seed_of_any_network(setting: Setting, tmp_
 
     def told(name: str) -> str:
         text = _page(setting, tmp_path / name, gains)
-        return _judged(
-            text, "MESR (L1) (smoke) before every network of another system measured, 2 of them, ×2"
-        )[0][1]
+        return _judged(text, "MESR (L1) (smoke) ahead of every other network measured, 2 of them, ×2")[0][1]
 
     assert told("its own") == "undecided, +0.50 [+0.50, +0.50] against MetaRDN-A (smoke)"
     text = (tmp_path / "its own" / "results.md").read_text(encoding="utf-8")
-    assert "guess of chance: MetaRDN-A (smoke);" in text
+    assert "with another seed: MetaRDN-A (smoke). That is a rough guess of chance" in text
+    assert "equal one in 2 would" in text
     del gains[f"{start}meta-rdn-seed"]
     assert told("none") == "yes, +0.50 [+0.50, +0.50] against MetaRDN-A (smoke)"
     text = (tmp_path / "none" / "results.md").read_text(encoding="utf-8")
@@ -355,13 +352,13 @@ def test_the_page_says_in_short_what_holds(setting: Setting, tmp_path: Path) -> 
         [cell.strip() for cell in line.split("|")[1:-1]] for line in told.splitlines() if "pelvis" in line
     ]
     of = {tuple(one[:2]): one[2:] for one in cells}
-    weak = "pelvis (PSNR against MIASSR, first stage (L1); SSIM, NRMSE against MetaRDN-A, MIASSR, first stage (L1))"
-    first = of["MESR (L1) before every network of another system, of 2", "PSNR, SSIM, NRMSE at ×2"]
+    weak = "pelvis (PSNR against MIASSR's first stage (L1); SSIM, NRMSE against MetaRDN-A, MIASSR's first stage (L1))"
+    first = of["MESR (L1) ahead of every other network, of 2", "PSNR, SSIM, NRMSE at ×2"]
     assert first == ["–", "–", weak]
-    assert of["MESR (L1) before MetaRDN-A", "PSNR at every scale"] == ["pelvis", "–", "–"]
-    before_miassr = of["MESR (L1) before MIASSR, first stage (L1)", "PSNR at every scale"]
+    assert of["MESR (L1) ahead of MetaRDN-A", "PSNR at every scale"] == ["pelvis", "–", "–"]
+    before_miassr = of["MESR (L1) ahead of MIASSR's first stage (L1)", "PSNR at every scale"]
     assert before_miassr == ["–", "–", "pelvis (×2, ×2.5)"]
-    inside = of["MESR (L1) before MetaRDN-A", "PSNR inside the body at every scale"]
+    inside = of["MESR (L1) ahead of MetaRDN-A", "PSNR inside the body at every scale"]
     assert inside == ["–", "–", "pelvis (×2, ×2.5)"]
     assert "ahead of MetaRDN-A by the paper's 0.75 dB" in told
     assert (
@@ -387,13 +384,13 @@ def test_in_short_knows_rivals_averaged_over_orientations_and_longer_trainings(
     told = text.partition("## In short")[2].partition("## ")[0]
     cells = [[cell.strip() for cell in line.split("|")[1:-1]] for line in told.splitlines()]
     psnr_at = {one[0]: one[4] for one in cells if one[1:2] == ["PSNR, SSIM, NRMSE at ×2"]}
-    averaged = psnr_at["MESR (L1) before every network averaged over eight orientations, of 1"]
+    averaged = psnr_at["MESR (L1) ahead of every network averaged over eight orientations, of 1"]
     assert averaged.startswith("pelvis (PSNR")
     assert "mean of eight orientations" in averaged
-    longer = psnr_at["MESR (L1) before every network of another system, of 1, all after 8 steps"]
+    longer = psnr_at["MESR (L1) ahead of every other network, of 1, all after 8 steps"]
     assert longer.startswith("pelvis (PSNR")
-    assert "MESR (L1) before every network of another system, of 1" in psnr_at
-    assert any(one[0] == "MESR (L1) before MetaRDN-A, all after 8 steps" for one in cells if one)
+    assert "MESR (L1) ahead of every other network, of 1" in psnr_at
+    assert any(one[0] == "MESR (L1) ahead of MetaRDN-A, all after 8 steps" for one in cells if one)
 
 
 def test_the_way_to_the_margin_is_told_step_by_step(setting: Setting, tmp_path: Path) -> None:
@@ -443,6 +440,86 @@ def test_robustness_has_a_part_for_ct_and_one_for_mr(setting: Setting, tmp_path:
     assert "liver" in by_site[0]
 
 
+def test_scales_that_are_undecided_are_named_beside_those_that_are_lost(
+    setting: Setting, tmp_path: Path
+) -> None:
+    shown = setting._replace(budget=replace(setting.budget, tiny=False))
+    rows = [row for row in plan(["table2"], shown) if row.group == EQUAL and not row.control]
+    state, file = State(tmp_path, "smoke", "scans"), ResultsFile(tmp_path / "results.csv")
+    psnr = {"mesr": {"2": (40.0, 40.0), "2.5": (41.0, 39.0)}}
+    psnr |= {
+        name: {"2": (41.0, 41.0), "2.5": (40.0, 40.0)} for name in ("meta-rdn", "mesr-compound", "srgan-x2")
+    }
+    for row in rows:
+        name = row.method.removeprefix("smoke-")
+        if name in psnr and not row.family:
+            _done(state.fate(row), row.method)
+            for scale, values in psnr[name].items():
+                for number, value in enumerate(values, 1):
+                    place = {"slice": number, "data_sha256": f"{number}", "scale": scale}
+                    file.add(result(model=row.method, psnr=value, **place))
+    text = document(tmp_path / "results.md", shown, rows, Measured(tmp_path, state))
+    told = text.partition("## In short")[2].partition("## ")[0]
+    cells = [[cell.strip() for cell in line.split("|")[1:-1]] for line in told.splitlines()]
+    of = {tuple(one[:2]): one[2:] for one in cells}
+    lost = of["MESR (L1) ahead of MetaRDN-A", "PSNR at every scale"]
+    assert lost == ["–", "–", "pelvis (×2; undecided ×2.5)"]
+    assert ("MESR (compound) ahead of MetaRDN-A", "PSNR at every scale") in of
+    second = of[
+        "MESR (compound) ahead of every other network with a second stage, of 1", "PSNR, SSIM, NRMSE at ×2"
+    ]
+    assert second == ["–", "–", "pelvis (PSNR, SSIM, NRMSE against SRGAN)"]
+    assert of["MESR (L1) ahead of every other network, of 2", "PSNR inside the body at ×2"][2].startswith(
+        "pelvis"
+    )
+    leads = next(one for one in cells if one[:2] == ["pelvis (2 slices of one patient)", "40.00 ± 0.00"])
+    assert leads[3] == "-1.00 [-1.00, -1.00]"
+    assert "are networks of ours" in text
+
+
+def test_a_cell_names_a_few_rivals_and_counts_the_rest(setting: Setting) -> None:
+    rows = [row for row in plan(["table2"], setting) if row.group == EQUAL and row.trainings]
+    assert in_short._rivals(rows[:2]) == "SRCNN, VDSR"
+    assert in_short._rivals(rows[:5]).endswith(" and 2 more")
+
+
+def test_a_verdict_that_is_no_tells_who_else_is_not_behind(setting: Setting, tmp_path: Path) -> None:
+    rows = {row.method: row for row in plan(["table2"], setting) if row.group == EQUAL}
+    state, file = State(tmp_path, "smoke", "scans"), ResultsFile(tmp_path / "results.csv")
+    known = {
+        "mesr": (42.0, 42.0),
+        "meta-rdn": (43.0, 43.0),
+        "miassr": (43.0, 38.0),
+        "mesr-lite": (41.0, 41.0),
+    }
+    for method, values in known.items():
+        _done(state.fate(rows[f"smoke-{method}"]), f"smoke-{method}")
+        for number, psnr in enumerate(values, 1):
+            file.add(result(model=f"smoke-{method}", slice=number, data_sha256=str(number), psnr=psnr))
+    held = Verdicts(list(rows.values()), list(rows.values()), Measured(tmp_path, state), ["pelvis"])
+    ((row, others, _), *_) = held.claims()
+    one = held.weakest(row, others, "pelvis", "psnr")
+    assert one is not None
+    assert (one.rival.system, one.others, [row.system for row in one.undecided]) == (
+        "meta-rdn",
+        (),
+        ["miassr"],
+    )
+    assert "; undecided: MIASSR's first stage (L1) (smoke)" in held.text("pelvis")
+
+
+def test_seconds_are_told_beside_those_of_mesr() -> None:
+    found = [
+        Finding("a machine", name, "w", "seconds", value)
+        for name, value in (("RDN", 3.0), ("MESR (L1) (small)", 1.5), ("x", 0.25))
+    ]
+    lines = [
+        [cell.strip() for cell in line.split("|")[1:-1]] for line in comparison.seconds(found).splitlines()
+    ]
+    assert lines[0] == ["a machine", "seconds", "times MESR (L1)"]
+    assert lines[2:] == [["x", "0.25", "0.17"], ["MESR (L1) (small)", "1.5", "1"], ["RDN", "3", "2"]]
+
+
 def test_table_3_is_in_short_as_well(setting: Setting, tmp_path: Path) -> None:
     shown = setting._replace(budget=replace(setting.budget, tiny=False))
     rows = plan(["table2", "table3"], shown)
@@ -456,7 +533,7 @@ def test_table_3_is_in_short_as_well(setting: Setting, tmp_path: Path) -> None:
                 file.add(result(model=row.method, **place))
     text = document(tmp_path / "results.md", shown, rows, Measured(tmp_path, state))
     told = text.partition("## In short")[2].partition("## ")[0]
-    claim = "MESR (L1) before every network of another system, of 2, all trained on pelvis only"
+    claim = "MESR (L1) ahead of every other network, of 2, all trained on pelvis only"
     (line, _) = [line for line in told.splitlines() if line.startswith(f"| {claim} ")]
     cells = [cell.strip() for cell in line.split("|")[1:-1]]
     assert cells[1:4] == ["PSNR, SSIM, NRMSE at ×2", "–", "–"]
@@ -472,10 +549,8 @@ def test_the_rival_named_is_the_one_that_decides(setting: Setting, tmp_path: Pat
         for number, psnr in ((1, first), (2, second)):
             file.add(result(model=f"smoke-{method}", slice=number, data_sha256=str(number), psnr=psnr))
     text = document(tmp_path / "results.md", setting, list(rows.values()), Measured(tmp_path, state))
-    (site,) = _judged(
-        text, "MESR (L1) (smoke) before every network of another system measured, 2 of them, ×2"
-    )
-    assert site[1] == "undecided, +1.50 [-1.00, +4.00] against MIASSR, first stage (L1) (smoke)"
+    (site,) = _judged(text, "MESR (L1) (smoke) ahead of every other network measured, 2 of them, ×2")
+    assert site[1] == "undecided, +1.50 [-1.00, +4.00] against MIASSR's first stage (L1) (smoke)"
 
 
 def test_every_table_takes_what_is_compared_from_the_right_row(setting: Setting, tmp_path: Path) -> None:
@@ -530,7 +605,7 @@ def test_what_a_training_for_realism_gives_up_is_told() -> None:
         course = list(enumerate(values))
         return comparison._course(Trained("", "", 0, 0, 0, 0.0, course, losses={"l1": 1, "adversarial": 0.1}))
 
-    assert told(31.0, 32.0, 29.5) == "31.00 → 29.50 (gives up 1.50)"
+    assert told(31.0, 32.0, 29.5) == "31.00 → 29.50 (1.50 given up)"
     assert told(31.0, 32.0, 31.5) == "31.00 → 31.50"
 
 

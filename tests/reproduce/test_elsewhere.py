@@ -86,7 +86,7 @@ def test_trainings_of_another_machine_are_adopted_and_measured(
     assert not here.state.trainings
     elsewhere.adopt(here.networks, [tmp_path / "first", tmp_path / "second"])
     rows = [
-        row for row in chosen(["table2"], here, ["mesr"]) if row.title.startswith("MESR (L1), for as many")
+        row for row in chosen(["table2"], here, ["mesr"]) if row.title.startswith("MESR (L1) for as many")
     ]
     monkeypatch.setattr("mesr.reproduce.networks.train", _never)
     (fate,) = here.run(rows).values()

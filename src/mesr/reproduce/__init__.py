@@ -103,8 +103,7 @@ def publish(experiments: Sequence[Experiment], runner: Runner, page: Path, *, dr
     measured = Measured(runner.out, runner.state)
     table2 = [row for row in every if row.experiment == "table2"]
     gone = {row.title for row in every if measured.fate(row).status == "done" and not runner.shows(row)}
-    kept = [runner.out / f"{name}.csv" for name in (*findings.Findings._fields, "seconds")]
-    notes, kernels, seen, timed = kept
+    notes, kernels, seen, timed = kept = [runner.out / f"{name}.csv" for name in findings.Findings._fields]
     if drawing:
         _log_look(runner, sorted(DRAWN & set(experiments)))
     if drawing and "native" in experiments:
@@ -123,7 +122,7 @@ def publish(experiments: Sequence[Experiment], runner: Runner, page: Path, *, dr
         figures.draw(
             every, measured, runner, page, findings.read(seen), findings.read(timed), keeping=bool(gone)
         )
-    found = findings.Findings(*map(findings.read, (notes, kernels, seen)))
+    found = findings.Findings(*map(findings.read, kept))
     document.write(page, runner.setting, rows, measured, found, figures.drawn(page))
 
 

@@ -16,6 +16,16 @@ from .state import Trained
 from .trainings import Training, network_cost
 from .verdicts import IN_BODY, leader_of
 
+FIRST = "MESR (L1)"
+"""What the method is called by whose time the others' are told."""
+
+DEGRADED = (
+    "The network knows `bicubic` alone. `blur-bicubic` blurs before it shrinks, by a Gaussian whose σ counts low-resolution pixels"
+    " (0.5 where none is named); `noise` adds white noise after it, whose σ is a share of the window (0.01 where none is named, for CT"
+    " 20 HU); `kspace` cuts the spectrum off at what the coarse grid holds, as MR does, and is tried on CT as well."
+)
+NETWORK_GAIN = "network minus sinc, PSNR, dB [95 %]"
+
 
 def table1(rows: Sequence[Row], measured: Measured) -> str:
     """Scales across; for each measure the paper's line, then ours."""
@@ -55,12 +65,12 @@ def table3(rows: Sequence[Row], measured: Measured) -> str:
         body = []
         for row in rows:
             known = printed.get(row.column, {}).get(site, {})
-            behind = measured.lead(leader, row, "2", site=site)
+            behind = (measured.lead(leader, row, "2", name, site) for name in ("psnr", IN_BODY[0]))
             body.append(
                 [
                     row.title,
                     *(spread(measured.mean(row, "2", name, site), digits) for name, _, digits in MEASURES),
-                    interval(behind),
+                    *map(interval, behind),
                     *(f"{known[name]:.{digits}f}" if known else NONE for name, _, digits in MEASURES),
                 ]
             )
@@ -70,6 +80,7 @@ def table3(rows: Sequence[Row], measured: Measured) -> str:
             "system",
             *titles,
             "MESR (L1) minus it, dB [95 %]",
+            "inside the body",
             *(f"paper: {title}" for title in titles),
         ]
         parts.append(markdown(header, body))
@@ -114,23 +125,34 @@ def robustness(rows: Sequence[Row], measured: Measured) -> str:
         if found:
             what = "MR" if found[0].modality == "MR" else "Patients' CT"
             parts.append(f"{what}, {', '.join(measured.sites(own))}: {population(found)}.")
-            parts.append(_robust(own, measured))
-            parts += _robust_by_site(own, measured) if len(measured.sites(own)) > 1 else []
-    return "\n\n".join(parts)
+            several = len(measured.sites(own)) > 1
+            parts.append(_robust(own, measured, gain=not several))
+            parts += _robust_by_site(own, measured) if several else []
+    return "\n\n".join([DEGRADED, *parts]) if parts else ""
 
 
-def _robust(rows: Sequence[Row], measured: Measured) -> str:
+def _robust(rows: Sequence[Row], measured: Measured, *, gain: bool) -> str:
+    """PSNR over all the rows' slices; their gain too, where that is not told site by site."""
     body = []
     titles = list(dict.fromkeys(row.title for row in rows))
     for group in dict.fromkeys(row.group for row in rows):
         own = {row.title: row for row in rows if row.group == group}
-        network = next((row for row in own.values() if row.trainings), None)
-        base = own.get("sinc")
-        gain = interval(measured.difference(network, base, "2")) if network and base else NONE
-        body.append(
-            [group, *(spread(measured.mean(own[t], "2"), 2) if t in own else NONE for t in titles), gain]
-        )
-    return markdown(["degradation", *titles, "network minus sinc, dB [95 %]"], body)
+        cells = [spread(measured.mean(own[t], "2"), 2) if t in own else NONE for t in titles]
+        if gain:
+            network, base = (
+                next((row for row in own.values() if kind(row)), None) for kind in (_learned, _sinc)
+            )
+            cells.append(interval(measured.difference(network, base, "2")) if network and base else NONE)
+        body.append([group, *cells])
+    return markdown(["PSNR, dB", *titles, *([NETWORK_GAIN] if gain else [])], body)
+
+
+def _learned(row: Row) -> bool:
+    return bool(row.trainings)
+
+
+def _sinc(row: Row) -> bool:
+    return row.system == "sinc"
 
 
 def _robust_by_site(rows: Sequence[Row], measured: Measured) -> list[str]:
@@ -144,7 +166,7 @@ def _robust_by_site(rows: Sequence[Row], measured: Measured) -> list[str]:
                 gains = (interval(measured.difference(network, base, "2", site=site)) for site in sites)
                 body.append([group, *gains])
     places = (measured.place(site, rows) for site in sites)
-    return [markdown(["network minus sinc, dB [95 %]", *places], body)] if body else []
+    return [markdown([NETWORK_GAIN, *places], body)] if body else []
 
 
 def as_is(found: Sequence[Finding]) -> str:
@@ -168,8 +190,8 @@ def as_is(found: Sequence[Finding]) -> str:
         parts += [f"**{scan}**", markdown(["", *methods], body)]
     told = (
         "Mean ± SD over the slices where every method has the figure; in brackets what it is more than the windowed"
-        " sinc's, with the 95 % interval over blocks of slices of this one scan. An edge that is softer than 0.85 mm (σ)"
-        " seems sharper than it is (`native.skin_edge`). No truth is known here: more noise and a higher MTF50 together are"
+        " sinc's, with the 95 % interval over blocks of slices of this one scan. MTF50 says too much of an"
+        " edge that is softer than 0.85 mm (σ) (`native.skin_edge`). No truth is known here: more noise and a higher MTF50 together are"
         " what mere sharpening gives as well. A patient's scans are of those to validate on."
     )
     return "\n\n".join([told, *parts])
@@ -181,6 +203,20 @@ def _figure(one: Finding, digits: int) -> str:
     if not math.isfinite(one.gain):
         return text
     return f"{text} ({interval(Difference(one.gain, one.low, one.high, one.count, 1, ''), digits)})"
+
+
+def seconds(found: Sequence[Finding]) -> str:
+    """Methods down: what one slice takes, and how many times the first network's that is."""
+    parts = []
+    for machine in dict.fromkeys(one.scan for one in found):
+        own = sorted((one for one in found if one.scan == machine), key=lambda one: one.value)
+        base = next((one.value for one in own if one.method.startswith(FIRST)), math.nan)
+        body = [
+            [one.method, f"{one.value:.2g}", NONE if math.isnan(base) else f"{one.value / base:.2g}"]
+            for one in own
+        ]
+        parts.append(markdown([machine, own[0].measure, f"times {FIRST}"], body))
+    return "\n\n".join(parts)
 
 
 def perception(found: Sequence[Finding]) -> str:
@@ -200,8 +236,7 @@ def perception(found: Sequence[Finding]) -> str:
     explained = (
         "Fine detail is the power beyond the input's Nyquist limit against the reference's: 0 dB is as much as there is,"
         " less is smoother, and more has detail that the truth has not. It does not ask whether the detail is true; PSNR"
-        " does. Patients' CT, at most"
-        f" {SLICES} neighbouring slices from the middle of each site's scans; mean ± SD over them."
+        f" does. Patients' CT, the {SLICES} middle slices of each site, whosever they are; mean ± SD over them."
     )
     return f"{explained}\n\n{markdown(['', *heads], body)}"
 
@@ -218,13 +253,13 @@ def budgets(rows: Sequence[Row], measured: Measured) -> str:
             body.append(
                 [
                     name, millions(cost.parameters), millions(cost.pixel), f"{one.steps:,}", f"{one.samples:,}",
-                    f"{one.samples_at:,}", f"{one.minutes:.1f}", _course(one, widened=_widened(step)), losses,
+                    f"{one.samples_at:,}" if one.samples_at else NONE, f"{one.minutes:.1f}", _course(one, widened=_widened(step)), losses,
                     f"{one.slope:.2f}" if one.slope else NONE, one.computed or NONE, one.weights_id[:12],
                 ]
             )  # fmt: skip
     header = [
         "training", "parameters", "multiply-adds a low-resolution pixel", "steps", "samples", "samples at ×2 or its own scale",
-        "minutes", "validation PSNR, first → last, dB", "losses", "critic's gradient norm", "computed in", "weights id",
+        "minutes", "validation PSNR, first → last, dB", "losses", "critic's gradient norm, wanted: 1", "computed in", "weights id",
     ]  # fmt: skip
     return markdown(header, body) if body else "None ended yet."
 
@@ -242,7 +277,7 @@ def _course(one: Trained, *, widened: bool = False) -> str:
     if one.worse:
         return f"{text} (learns other scales)" if widened else f"{text} **(worse)**"
     if one.given_up > 0:
-        return f"{text} (gives up {one.given_up:.2f})"
+        return f"{text} ({one.given_up:.2f} given up)"
     return f"{text} (best {one.past[1]:.2f} at step {one.past[0]:,})" if one.past else text
 
 

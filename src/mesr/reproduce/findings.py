@@ -42,11 +42,12 @@ class Finding:
 
 
 class Findings(NamedTuple):
-    """What a page tells besides measurements: of `as_is`, of `perception.under_kernels` and of `perception`."""
+    """What a page tells besides measurements: of `as_is`, of `perception.under_kernels`, of `perception` and of `timing`."""
 
     native: Sequence[Finding] = ()
     kernels: Sequence[Finding] = ()
     perception: Sequence[Finding] = ()
+    seconds: Sequence[Finding] = ()
 
 
 def write(found: Sequence[Finding], path: Path, keeping: Collection[str] = ()) -> None:

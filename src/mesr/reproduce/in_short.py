@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ..tables import markdown
-from .measured import MEASURES, NONE, Measured
+from .measured import MEASURES, NONE, Measured, interval, spread
 from .plan import EQUAL, JUDGED_PARTS, LONGER
 from .rows import Row
-from .verdicts import IN_BODY, NO, UNDECIDED, WEAKEST, YES, Verdicts, named
+from .verdicts import IN_BODY, NO, UNDECIDED, WEAKEST, YES, Verdicts, leader_of, named
+
+NAMED = 3
+"""Rivals at most that a cell names."""
 
 SPOKEN = (YES, UNDECIDED, NO)
 """Verdicts in the order of the table's columns."""
@@ -32,23 +35,53 @@ def in_short(
         body += _at_twice(held, told)
         for own, other in held.pairs():
             scales = [scale for scale in own.scales if scale in other.scales]
-            claim = f"{named(own)} before {named(other)}{told}"
-            body.append([claim, "PSNR at every scale", *_by_scale(held, own, other, scales, MEASURES[0])])
-            body.append(
-                [claim, "PSNR inside the body at every scale", *_by_scale(held, own, other, scales, IN_BODY)]
-            )
+            several = ", a network for each whole scale" if other.family else ""
+            claim = f"{named(own)} ahead of {named(other)}{several}{told}"
+            for measure, where in ((MEASURES[0], ""), (IN_BODY, " inside the body")):
+                places = [site for site in sites if _scales_at(held, own, other, scales, site, measure)]
+                only = f", {', '.join(places)} alone" if len(places) < len(sites) else ""
+                found = _by_scale(held, own, other, scales, measure)
+                body.append([claim, f"PSNR{where} at every scale{only}", *found])
     elsewhere = [site for site in sites if any(site in row.sites for row in table3)]
     for group in dict.fromkeys(row.group for row in table3):
         own_rows = [row for row in table3 if row.group == group]
         body += _at_twice(Verdicts(own_rows, table2, measured, elsewhere), f", all trained on {group} only")
     if not body:
         return ""
-    parts = [markdown(["to be shown, on equal terms", "in", *map(_spoken, SPOKEN)], body)]
+    parts = [leads] if (leads := _leads(parts_of_table2[EQUAL], measured)) else []
+    parts += [
+        markdown(["claim, on equal terms", "measured by", *(f"{_spoken(word)}, at" for word in SPOKEN)], body)
+    ]
     parts.append(
-        "How they are judged: [what holds](#on-equal-terms-what-holds). PSNR is of the whole slice where no body is named."
+        "How they are judged: [what holds](#on-equal-terms-what-holds). PSNR is of the whole slice where no body is named. What was"
+        " trained for longer or on one patient is given the chance of the other trainings. MR is not judged: the networks learned from CT."
     )
     parts += [f"{margin}."] if (margin := parts_of_table2[EQUAL].margin(headline)) else []
     return "\n\n".join(parts)
+
+
+def _leads(held: Verdicts, measured: Measured) -> str:
+    """Markdown of MESR at ×2 on every site, beside what is used today and beside MetaRDN; empty where it is not measured."""
+    ours = leader_of(held.networks, "mesr")
+    if ours is None:
+        return ""
+    others = [
+        ("the windowed sinc", leader_of(held.rows, "sinc")),
+        ("MetaRDN", leader_of(held.networks, "meta-rdn")),
+    ]
+    rivals = [(title, row) for title, row in others if row]
+    body = []
+    for site in measured.sites([ours]):
+        found = measured.of(ours, "2", site)
+        share = sum(one.pixels_body for one in found) / sum(one.rows * one.columns for one in found)
+        cells = [spread(measured.mean(ours, "2", site=site), 2), f"{share:.0%}"]
+        for _, row in rivals:
+            cells += [
+                interval(measured.difference(ours, row, "2", name, site)) for name in ("psnr", IN_BODY[0])
+            ]
+        body.append([measured.place(site, [ours]), *cells])
+    heads = (f"minus {title}{where}, dB [95 %]" for title, _ in rivals for where in ("", ", inside the body"))
+    return markdown([f"{ours.title}, ×2", "PSNR, dB", "body, of the slice", *heads], body)
 
 
 def _steps(held: Verdicts) -> str:
@@ -60,7 +93,9 @@ def _at_twice(held: Verdicts, told: str = "") -> list[list[str]]:
     """Two lines for each of the claims, whole and inside the body."""
     body = []
     for row, others, of in held.claims():
-        claim = f"{named(row)} before every {of}, of {len(others)}{told}"
+        own = [named(other) for other in others if other.system.startswith("mesr")]
+        among = f", {' and '.join(dict.fromkeys(own))} among them" if own and len(others) > len(own) else ""
+        claim = f"{named(row)} ahead of every {of}, of {len(others)}{among}{told}"
         body.append([claim, "PSNR, SSIM, NRMSE at ×2", *_by_site(held, row, others, MEASURES)])
         body.append([claim, "PSNR inside the body at ×2", *_by_site(held, row, others, (IN_BODY,))])
     return body
@@ -81,19 +116,26 @@ def _by_site(
         if not there:
             continue
         word = min((one.word for one in there.values()), key=WEAKEST.index)
-        weak: dict[str, list[str]] = {}
+        weak: dict[tuple[str, str], list[str]] = {}
         for title, one in there.items():
             if one.word != YES:
-                rivals = ", ".join(map(named, (one.rival, *one.others)))
-                weak.setdefault(rivals, []).append(
-                    title if one.word == word else f"{title} {_spoken(one.word)}"
-                )
+                weak.setdefault((one.word, _rivals((one.rival, *one.others))), []).append(title)
+            if one.undecided:
+                weak.setdefault((UNDECIDED, _rivals(one.undecided)), []).append(title)
         against = (
-            f"{', '.join(titles)} against {rival}" if len(measures) > 1 else f"against {rival}"
-            for rival, titles in weak.items()
-        )  # fmt: skip
-        found[word].append(site if word == YES else f"{site} ({'; '.join(against)})")
+            f"{'' if told == word else f'{_spoken(told)}: '}{', '.join(titles) if len(measures) > 1 else ''} against {rivals}"
+            for (told, rivals), titles in sorted(weak.items(), key=lambda one: WEAKEST.index(one[0][0]))
+        )
+        reasons = "; ".join(" ".join(one.split()) for one in against)
+        found[word].append(site if word == YES else f"{site} ({reasons})")
     return [", ".join(places) or NONE for places in found.values()]
+
+
+def _rivals(rows: Sequence[Row]) -> str:
+    """Some of their names, and how many more there are."""
+    names = list(map(named, rows))
+    more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
+    return f"{', '.join(names[:NAMED])}{more}"
 
 
 def _by_scale(
@@ -102,10 +144,19 @@ def _by_scale(
     """Sites measured at each scale by verdict, `head (×3.5, ×4)` where it is not yes at each."""
     found: dict[str, list[str]] = {word: [] for word in SPOKEN}
     for site in held.sites:
-        there = {scale: one for scale in scales if (one := held.pair(own, other, scale, site, measure[0]))}
-        if len(there) < len(scales):
+        there = _scales_at(held, own, other, scales, site, measure)
+        if not there:
             continue
-        word = min((one.word for one in there.values()), key=WEAKEST.index)
-        weak = ", ".join(f"×{scale}" for scale, one in there.items() if one.word == word)
-        found[word].append(site if word == YES else f"{site} ({weak})")
+        word = min(there.values(), key=WEAKEST.index)
+        of = {told: ", ".join(f"×{scale}" for scale, one in there.items() if one == told) for told in SPOKEN}
+        rest = f"; undecided ×{of[UNDECIDED][1:]}" if word == NO and of[UNDECIDED] else ""
+        found[word].append(site if word == YES else f"{site} ({of[word]}{rest})")
     return [", ".join(places) or NONE for places in found.values()]
+
+
+def _scales_at(
+    held: Verdicts, own: Row, other: Row, scales: Sequence[str], site: str, measure: tuple[str, str, int]
+) -> dict[str, str]:
+    """The verdict at each scale; nothing where a scale is not measured."""
+    there = {scale: one.word for scale in scales if (one := held.pair(own, other, scale, site, measure[0]))}
+    return there if len(there) == len(scales) else {}

@@ -12,8 +12,11 @@ from .verdicts import IN_BODY, leader_of, named
 
 STEPS = (
     ("mesr-lite-plain-stem", "16 blocks, bicubic skip, plain first convolution"),
-    ("mesr-lite-differences", "of differences, which no added constant changes"),
-    ("mesr-lite", "these gated by level and contrast"),
+    (
+        "mesr-lite-differences",
+        "a first convolution of differences between pixels, which no added constant changes",
+    ),
+    ("mesr-lite", "these differences gated by level and contrast"),
     ("mesr-lite-two-orientations", "mean of two orientations"),
     ("mesr", "mean of four: MESR"),
 )

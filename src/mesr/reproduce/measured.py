@@ -35,6 +35,7 @@ class Measured:
         for one in read_results(path) if path.exists() else ():
             self._results[one.weights_id, one.commit, one.precision, one.degradation].append(one)
         self._fates: dict[str, tuple[Row, Fate]] = {}
+        self._differences: dict[tuple[str, ...], tuple[Row, Row, Difference | None]] = {}
 
     def fate(self, row: Row) -> Fate:
         """What became of this very row (`State.known`)."""
@@ -88,7 +89,14 @@ class Measured:
     def difference(
         self, row: Row, base: Row, scale: str, measure: str = "psnr", site: str = ""
     ) -> Difference | None:
-        """Row minus base on the slices both have, with its interval (`tables.paired`)."""
+        """Row minus base on the slices both have, with its interval (`tables.paired`); resampled once, however many tables ask."""
+        place = row.id, base.id, scale, measure, site
+        held = self._differences.get(place)
+        if held is None or held[0] is not row or held[1] is not base:
+            held = self._differences[place] = row, base, self._difference(row, base, scale, measure, site)
+        return held[2]
+
+    def _difference(self, row: Row, base: Row, scale: str, measure: str, site: str) -> Difference | None:
         own, other = self.of(row, scale, site), self.of(base, scale, site)
         found = [_anywhere(one, "row") for one in own] + [_anywhere(one, "base") for one in other]
         return next(iter(paired(found, "row", "base", measure).values()), None)

@@ -131,7 +131,7 @@ def table2(setting: Setting) -> list[Row]:
     mesr = SYSTEMS["mesr"]
     known = training(mesr, "equal", setting)
     rows += [
-        trained("table2", EQUAL, f"{mesr.title}, {title}", mesr.name, one, control=True)
+        trained("table2", EQUAL, f"{mesr.title} {title}", mesr.name, one, control=True)
         for title, one in (
             ("at ×2 alone", at_one_scale(known, 2)),
             ("for as many steps more", gone_on(known, setting)),

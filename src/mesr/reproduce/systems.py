@@ -136,7 +136,7 @@ SYSTEMS: dict[str, System] = {
             {"blocks": 2, "layers": 3, "growth": 8, "bottleneck": 16}, (2,), column="SRDenseNet", loss="l2",
         ),
         System(
-            "rrdb", "ESRGAN's generator, L1", "rrdb", "fixed", {}, {"blocks": 7},
+            "rrdb", "ESRGAN's generator (L1)", "rrdb", "fixed", {}, {"blocks": 7},
             {"blocks": 1, "features": 16, "growth": 8}, (2,), rate=2e-4, sizes={"published": "23 blocks", "equal": "7 blocks, reduced from 23"}, giant=True,
         ),
         System(
@@ -146,7 +146,7 @@ SYSTEMS: dict[str, System] = {
         ),
         System("meta-rdn", "MetaRDN-A", "meta-rdn", "meta", {}, {}, _TINY_RDN | {"hidden": 32}, column="MetaRDN"),
         System("meta-rdn-b", "MetaRDN-B", "meta-rdn", "meta", _RDN_B, None, _TINY_RDN | {"hidden": 32}, giant=True, smaller="MetaRDN-A"),
-        System("miassr", "MIASSR, first stage (L1)", "miassr", "meta", {}, {}, _TINY_META),
+        System("miassr", "MIASSR's first stage (L1)", "miassr", "meta", {}, {}, _TINY_META),
         System("miassr-gan", "MIASSR", "miassr", "meta", {}, {}, _TINY_META, (), "miassr", "MIASSR", critic="cross-entropy",
             second={"l1": 1.0, "vgg_raw_l2": 0.006, "adversarial": 0.001}, depths=(2,),
         ),
@@ -160,7 +160,7 @@ SYSTEMS: dict[str, System] = {
             "mesr", "Ours", as_published=False,
         ),
         System(
-            "mesr-paper", "MESR as printed (L1)", "mesr-paper", "own", {"blocks": 64}, None, _TINY_META | {"blocks": 4},
+            "mesr-paper", "MESR as printed (L1)", "mesr-paper", "meta", {"blocks": 64}, {"blocks": 64}, _TINY_META | {"blocks": 4},
             column="Ours", rate=4e-4,
         ),
         System(

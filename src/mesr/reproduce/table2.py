@@ -16,7 +16,7 @@ LEADERS = {EQUAL: "mesr", LONGER: "mesr", SHIPPED: "mesr-1", PUBLISHED: "mesr-pa
 
 BODY = (
     ("psnr_body", "PSNR, dB", 2), ("mae_body", "MAE, HU", 2), ("rmse_body", "RMSE, HU", 2),
-    ("mae_above", "MAE above 1000 HU, HU", 1),
+    ("mae_above", "MAE where the truth is above 1000 HU, HU", 1),
 )  # fmt: skip
 """The protocol's measures inside the body."""
 
@@ -69,7 +69,7 @@ def _systems(rows: Sequence[Row], measured: Measured, site: str, leader: Row | N
                 millions(cost.parameters) if cost else NONE,
                 known.get("parameters", NONE),
                 millions(cost.pixel) if cost else NONE,
-                f"{answering.samples_at:,}" if answering else NONE,
+                f"{answering.samples_at:,}{_turned(row)}" if answering else NONE,
             ]
         )  # fmt: skip
     there = any(measured.of(row, "2", site) for row in rows)
@@ -80,6 +80,13 @@ def _systems(rows: Sequence[Row], measured: Measured, site: str, leader: Row | N
         "samples at ×2",
     ]  # fmt: skip
     return f"{title}\n\n{markdown(header, body)}"
+
+
+def _turned(row: Row) -> str:
+    """That each sample is learned from in several orientations."""
+    one = row.training_at("2")
+    count = one.config.model.args.get("orientations", 1) if one else 1
+    return f", each in {count} orientations" if count > 1 else ""
 
 
 def _in_body(rows: Sequence[Row], measured: Measured, site: str, leader: Row | None) -> str:

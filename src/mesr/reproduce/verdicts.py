@@ -15,12 +15,13 @@ from .systems import SYSTEMS
 from .trainings import of_another_seed
 
 HOLDS = (
-    "Yes or no where the whole interval says so, and the difference is no less than the most that another seed of a network"
-    " moved that very mean by. {seeds} Sites with one patient say nothing about other patients."
+    "Yes or no takes two things: the whole interval lies on one side, and the difference is no less than the most by which"
+    " training a network with another seed moved that very mean. {seeds} Sites with one patient say nothing about other patients."
 )
 SEEDS = (
-    "One other seed was measured of each of these alone, a rough guess of chance: {networks}; everywhere at ×2, which stands"
-    " for the scales where no other seed was measured.{lasting}"
+    "Only these were trained with another seed: {networks}. That is a rough guess of chance, by which of networks that are"
+    " equal one in {odds} would still be told apart, were it for the interval as well. Where it was measured at ×2 alone, ×2"
+    " stands for the other scales.{lasting}"
 )
 NO_SEEDS = "No other seed is measured yet: the interval decides."
 LASTING = " What was trained for longer is given the chance of the shorter trainings."
@@ -31,8 +32,9 @@ JUDGED = (*MEASURES, IN_BODY)
 
 PAIRS = (
     ("mesr", "meta-rdn"), ("mesr", "miassr"), ("mesr", "mesr-lite"), ("mesr-lite", "miassr"), ("mesr", "edsr-16x64"),
+    ("mesr-compound", "meta-rdn"), ("mesr-compound", "miassr-gan"),
 )  # fmt: skip
-"""Of the systems that answer every scale, by one network or by one for each whole scale: which was to be before which."""
+"""Of the systems that answer every scale, by one network or by one for each whole scale: which was to be ahead of which."""
 
 YES, NO, UNDECIDED = "yes", "**no**", "undecided"
 WEAKEST = (NO, UNDECIDED, YES)
@@ -62,13 +64,15 @@ class Judged(NamedTuple):
     """A verdict, the difference it is about, and whom it is against.
 
     Attributes:
-        others: who else has the same verdict, where it is no.
+        others: who else has the same verdict, where it is not yes.
+        undecided: against whom it is undecided, where it is no.
     """
 
     word: str
     ahead: Difference
     rival: Row
     others: tuple[Row, ...] = ()
+    undecided: tuple[Row, ...] = ()
 
 
 class Verdicts:
@@ -101,15 +105,17 @@ class Verdicts:
         return "\n\n".join([self._holds(), *parts]) if parts else ""
 
     def claims(self) -> list[tuple[Row, list[Row], str]]:
-        """Which row was to be before which others at ×2, where there are such, and what these are, in the singular."""
+        """Which row was to be ahead of which others at ×2, where there are such, and what these are, in the singular."""
         found = []
         mesr = leader_of(self.networks, "mesr")
         if mesr is not None:
-            found.append(
-                (mesr, [row for row in self.networks if row is not mesr], "network of another system")
-            )
+            found.append((mesr, [row for row in self.networks if row is not mesr], "other network"))
             averaged = [row for row in self.rows if row.averaged and self.measured.of(row, "2")]
             found.append((mesr, averaged, "network averaged over eight orientations"))
+        known = [row for row in self.rows if row.trainings and not row.control and self.measured.of(row, "2")]
+        if compound := leader_of(known, "mesr-compound"):
+            second = [row for row in known if SYSTEMS[row.system].origin and row is not compound]
+            found.append((compound, second, "other network with a second stage"))
         for alone in (row for row in self.rows if row.control and row.system == "mesr" and _one_scale(row)):
             rivals = [row for row in self.networks if _one_scale(row) and _samples(row) == _samples(alone)]
             found.append((alone, rivals, "network of one scale and as many samples"))
@@ -154,7 +160,7 @@ class Verdicts:
         return f"{', '.join(told[YES])}{undecided}"
 
     def weakest(self, row: Row, others: Sequence[Row], site: str, measure: str) -> Judged | None:
-        """The verdict that decides whether a row is before every other at ×2; None where nothing is measured."""
+        """The verdict that decides whether a row is ahead of every other at ×2; None where nothing is measured."""
         lower = measure == "nrmse"
         chance = self._by_chance("2", measure, site)
         found = []
@@ -163,8 +169,11 @@ class Verdicts:
             if ahead is not None:
                 found.append(Judged(verdict(ahead, lower, chance=chance), ahead, other))
         found.sort(key=lambda one: (WEAKEST.index(one.word), -one.ahead.mean if lower else one.ahead.mean))
-        lost = tuple(one.rival for one in found[1:] if one.word == NO)
-        return found[0]._replace(others=lost) if found else None
+        if not found or found[0].word == YES:
+            return found[0] if found else None
+        alike = tuple(one.rival for one in found[1:] if one.word == found[0].word)
+        rest = (one.rival for one in found if one.word == UNDECIDED)
+        return found[0]._replace(others=alike, undecided=tuple(rest) if found[0].word == NO else ())
 
     def at_every_scale(self) -> str:
         """Markdown: whether each of `PAIRS` is in order, by site and scale."""
@@ -179,8 +188,8 @@ class Verdicts:
                             f"{one.word} {interval(one.ahead, digits)}" if one else NONE for one in found
                         )
                         place = self.measured.place(site, [own])
-                        body.append([f"{own.title} before {other.title}", title, place, *cells])
-        header = ["to be shown", "measure [95 %]", "site", *(f"×{scale}" for scale in scales)]
+                        body.append([f"{own.title} ahead of {other.title}", title, place, *cells])
+        header = ["claim", "measure [95 %]", "site", *(f"×{scale}" for scale in scales)]
         return markdown(header, body) if body else ""
 
     def pairs(self) -> list[tuple[Row, Row]]:
@@ -192,7 +201,7 @@ class Verdicts:
         return [(own, other) for own, other in found if own and other]
 
     def pair(self, own: Row, other: Row, scale: str, site: str, measure: str = "psnr") -> Judged | None:
-        """Whether one is before another; None where that is not measured."""
+        """Whether one is ahead of another; None where that is not measured."""
         ahead = self.measured.difference(own, other, scale, measure, site)
         if ahead is None:
             return None
@@ -207,12 +216,13 @@ class Verdicts:
                 body.append([self.measured.place(site, [row]), *cells])
         if not body:
             return ""
-        claim = f"**{row.title} before every {of} measured, {len(others)} of them, ×2**"
+        claim = f"**{row.title} ahead of every {of} measured, {len(others)} of them, ×2**"
         return f"{claim}\n\n{markdown(['site', *(title for _, title, _ in JUDGED)], body)}"
 
     def _holds(self) -> str:
         names = ", ".join(base.title for base, _ in self._seeds.values())
-        told = SEEDS.format(networks=names, lasting=LASTING if self._longer else "") if names else NO_SEEDS
+        lasting = LASTING if self._longer else ""
+        told = SEEDS.format(networks=names, odds=len(self._seeds) + 1, lasting=lasting) if names else NO_SEEDS
         return HOLDS.format(seeds=told)
 
     def _by_chance(self, scale: str, measure: str, site: str) -> float:
@@ -231,7 +241,8 @@ def named(row: Row) -> str:
 
 def _against(one: Judged, digits: int) -> str:
     also = f"; and {', '.join(row.title for row in one.others)}" if one.others else ""
-    return f"{one.word}, {interval(one.ahead, digits)} against {one.rival.title}{also}"
+    rest = f"; undecided: {', '.join(row.title for row in one.undecided)}" if one.undecided else ""
+    return f"{one.word}, {interval(one.ahead, digits)} against {one.rival.title}{also}{rest}"
 
 
 def leader_of(rows: Sequence[Row], system: str) -> Row | None:
