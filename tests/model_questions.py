@@ -116,6 +116,7 @@ SYSTEMS: list[tuple[str, dict[str, Any]]] = [
         },
     ),
     ("equal-any", {"architecture": "miassr", "args": {"blocks": 1, "features": 8, "hidden": 16}}),
+    ("equal-any", {"architecture": "mesr-paper", "args": {"blocks": 1, "features": 8, "hidden": 16}}),
 ]
 """The systems of the paper's comparison in every form that a row of it has, small."""
 
