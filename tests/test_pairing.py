@@ -27,6 +27,7 @@ from mesr.data import TrainingSlice, load_slices, read_manifest
 from mesr.degrade import ConeBeam
 from mesr.errors import InputError, OutputError, UsageError
 from mesr.geometry import Geometry
+from mesr.io.dicom.identity import MANUFACTURER
 from mesr.models import weights
 from mesr.models.weights import Card
 from mesr.paired import PairedScan, PairingConfig, field_of_view, plane_grid
@@ -128,6 +129,84 @@ def test_two_dicom_series_are_paired_and_nothing_tells_whose_they_are(tmp_path: 
     ]
     (one,) = read_manifest(tmp_path / "set")["series"]
     assert one["patient"] == "patient-0000"
+
+
+def _told(values: np.ndarray, **said: str) -> Callable[[Dataset, int], None]:
+    fill = _filled(values)
+
+    def edit(data: Dataset, k: int) -> None:
+        fill(data, k)
+        data.update(said)
+
+    return edit
+
+
+def exported(folder: Path, *said: dict[str, str]) -> Path:
+    """A patient's files in one heap, as an archive exports them: a series for each of `said`, a worse scan after the first."""
+    values, place = phantoms.body(0, PLACE)
+    for n, words in enumerate(said):
+        common: dict[str, Any] = {"size": place.size, "spacing": place.spacing, "origin": place.origin}
+        edit = _told(noisy(values) if n else values, **words)
+        scan = dicom_series(folder / str(n), **common, series=f"1.2.3.{n}", edit=edit)
+        for k, path in enumerate(scan.paths):
+            path.rename(folder / f"IM{n}{k:03d}")
+        (folder / str(n)).rmdir()
+    return folder
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        {"ManufacturerModelName": "OBI Cone-beam CT"},
+        {"ManufacturerModelName": "XVI"},
+        {"SeriesDescription": "kV_CBCT_1a"},
+        {"ManufacturerModelName": "TrueBeam"},
+    ],
+)
+def test_the_series_of_a_heap_of_files_are_told_apart(tmp_path: Path, words: dict[str, str]) -> None:
+    exported(tmp_path / "in" / "somebody", {"ManufacturerModelName": "Mobius"}, words)
+    (row,) = prepare_pairs(cohort([tmp_path / "in"], simulated=False), tmp_path / "set", AS_PLACED)
+    assert (row.status, row.slices) == ("paired", 8)
+    (one,) = read_manifest(tmp_path / "set")["series"]
+    assert one["paired"] == "cbct"
+    first = load_slices(tmp_path / "set", "train", ["CT"])[0]
+    assert first.paired is not None
+    assert 15 < (first.paired - first.values)[first.values > -500].mean() < 45
+
+
+def test_a_result_of_ours_and_an_mr_series_beside_the_two_are_passed_over(tmp_path: Path) -> None:
+    folder = exported(tmp_path / "in" / "a", {}, {"SeriesDescription": "CBCT"})
+    made = Dataset()
+    made.Manufacturer = MANUFACTURER
+
+    def ours(data: Dataset, k: int) -> None:
+        data.ContributingEquipmentSequence = [made]
+
+    dicom_series(folder / "ours", series="1.2.3.8", edit=ours)
+    dicom_series(folder / "mr", series="1.2.3.9", modality="MR")
+    (row,) = prepare_pairs(cohort([tmp_path / "in"], simulated=False), tmp_path / "set", AS_PLACED)
+    assert row.status == "paired"
+
+
+def test_a_heap_that_holds_not_one_of_each_is_refused_and_so_are_two_patients(tmp_path: Path) -> None:
+    cone, plain = {"SeriesDescription": "CBCT"}, {"SeriesDescription": "Pelvis 3 mm"}
+    exported(tmp_path / "in" / "a", plain, plain)
+    exported(tmp_path / "in" / "b", plain, cone, cone)
+    exported(tmp_path / "in" / "c", plain, {"PatientID": "ZZPHI-2", **cone})
+    exported(tmp_path / "in" / "d", plain, {"Modality": "CT", **cone})
+    (next((tmp_path / "in" / "d").glob("IM1003"))).unlink()
+    exported(tmp_path / "in" / "e", plain, cone)
+    rows = prepare_pairs(cohort([tmp_path / "in"], simulated=False), tmp_path / "set", AS_PLACED)
+    assert [(row.status, row.code) for row in rows] == [
+        ("refused", "not-told-apart"),
+        ("refused", "not-told-apart"),
+        ("refused", "several-patients"),
+        ("refused", "missing-slices"),
+        ("paired", ""),
+    ]
+    assert "found 2 and 0" in rows[0].sentence
+    assert "found 1 and 2" in rows[1].sentence
+    assert not any("ZZPHI" in row.sentence for row in rows)
 
 
 def test_who_cannot_be_paired_is_refused_with_a_reason_and_the_others_go_on(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from scans import dicom_series
 
 from mesr.errors import InputError, UsageError
 from mesr.patients import PatientSpec, cohort, drawn, ratio_of
@@ -44,6 +45,25 @@ def test_a_folder_without_pairs_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="found none") as caught:
         cohort([tmp_path], simulated=False)
     assert caught.value.code == "no-patients"
+
+
+def test_a_folder_of_dicom_files_under_other_names_is_a_patient_and_so_is_one_beside_named_ones(
+    tmp_path: Path,
+) -> None:
+    for folder in ("a/1.2.3", "a/1.2.4", "b", "c/ct", "c/cbct", ".hidden"):
+        dicom_series(tmp_path / folder, size=(1, 8, 8))
+    _touch(tmp_path / "d" / "notes.txt")
+    found = cohort([tmp_path], simulated=False)
+    assert [(Path(one.ct).name, Path(one.cbct).name) for one in found] == [
+        ("ct", "cbct"),
+        ("a", "a"),
+        ("b", "b"),
+    ]
+    assert len({one.patient for one in found}) == 3
+    (one,) = cohort([tmp_path / "b"], simulated=False)
+    assert one.ct == one.cbct == str(tmp_path / "b")
+    (one,) = cohort([tmp_path / "c"], simulated=False)
+    assert Path(one.ct).name == "ct"
 
 
 def test_a_specification_says_it_all(tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ from .alignment import Alignment, Placed
 from .body import body_mask
 from .degrade.cone_beam import ConeBeam, simulate
 from .errors import UsageError
+from .exported import told_apart
 from .geometry import Geometry
 from .grid import Axis, Grid
 from .intensity import AIR_HU, HU_WINDOW, missing
@@ -113,7 +114,7 @@ class PairedScan:
             yield from self._simulated(identified(volume, "CT"))
 
     def _measured(self) -> Iterator[PairedSlice]:
-        volume, other = (identified(io.read(path), "CT") for path in (self.spec.ct, self.spec.cbct))
+        volume, other = (identified(one, "CT") for one in self._scans())
         self._tell(volume)
         ct, cbct = placed(volume), placed(other, cone_beam=True)
         back = self._align(cbct, ct)
@@ -134,6 +135,16 @@ class PairedScan:
             number = slice_number(volume, k)
             truth = fill_padding(values, ~ct.shown[k])
             yield PairedSlice(shrunk(truth, grid), moved[k], kept, inside, number, place.spacing)
+
+    def _scans(self) -> tuple[Volume, Volume]:
+        """The CT and the CBCT.
+
+        Raises:
+            InputError: one cannot be read, or those of `told_apart`.
+        """
+        if self.spec.ct == self.spec.cbct:
+            return told_apart(Path(self.spec.ct))
+        return io.read(self.spec.ct), io.read(self.spec.cbct)
 
     def _align(self, cbct: Placed, ct: Placed) -> itk.Transform:
         """Takes points of the CT to points of the CBCT; what is judged is what is used.

@@ -1,7 +1,8 @@
-"""Who is to be paired: the SynthRAD layout, folders of two DICOM series, a YAML file, or CT scans alone.
+"""Who is to be paired: the SynthRAD layout, folders of DICOM as exported, a YAML file, or CT scans alone.
 
 A patient's folder holds `ct` and `cbct`, and perhaps `mask`: each a file (`ct.nii.gz`, `ct.mha`, …) or a folder
-with one DICOM series. So it is in SynthRAD2023 and 2025, whose patients' names also tell the body region.
+with one DICOM series. So it is in SynthRAD2023 and 2025, whose patients' names also tell the body region. A folder
+of DICOM files under other names is one patient's too; `exported` tells its series apart when they are read.
 """
 
 from __future__ import annotations
@@ -17,7 +18,8 @@ import numpy as np
 
 from . import prepare
 from .config import load
-from .errors import InputError, TooLarge, UsageError
+from .errors import InputError, TooLarge, UnreadableInput, UsageError
+from .io.dicom import is_dicom
 from .io.formats import READ_BY_SUFFIX, suffix_of
 from .limits import MAX_FILES
 from .regions import assert_ranges
@@ -36,7 +38,7 @@ class PatientSpec:
 
     Attributes:
         ct: file or folder, relative to the root.
-        cbct: likewise; empty where it is to be simulated.
+        cbct: likewise; empty where it is to be simulated, the same as `ct` where one folder holds the series of both.
         mask: likewise, on the CT's grid: outside it there is nothing to pair; may be empty.
         patient: any name without patient data; the unit of splitting.
         split: "train", "val", or empty to be drawn.
@@ -83,12 +85,12 @@ def cohort(paths: Sequence[Path], *, simulated: bool) -> list[PatientSpec]:
         places = sorted(str(path.resolve()) for path in paths)
         found = [PatientSpec(place, f"patient-{n:04d}") for n, place in enumerate(places)]
     else:
-        found = [_patient(n, folder, scans) for n, (folder, scans) in enumerate(_folders(paths))]
+        found = [_patient(n, folder, scans) for n, (folder, scans) in enumerate(_all_folders(paths))]
     if not found:
         raise InputError(
             "no-patients",
-            "Folders with a CT and a CBCT each (ct.nii.gz and cbct.nii.gz, or folders ct and cbct) were expected,"
-            " found none.",
+            "Folders with a CT and a CBCT each (ct.nii.gz and cbct.nii.gz, folders ct and cbct, or DICOM files) were"
+            " expected, found none.",
             "Rename them so, or list them in a SPEC.yaml.",
             paths[0] if paths else None,
         )
@@ -152,19 +154,54 @@ def _of_scans(path: Path) -> Iterator[PatientSpec]:
             )
 
 
-def _folders(paths: Sequence[Path]) -> Iterator[tuple[Path, dict[str, Path]]]:
-    """Every folder that holds a CT and a CBCT, in order of names; hidden ones are passed over."""
-    seen = 0
+def _all_folders(paths: Sequence[Path]) -> Iterator[tuple[Path, dict[str, Path]]]:
+    """Every patient's folder and what of it is which scan, those with names of ours first."""
     for path in paths:
-        for place, folders, files in os.walk(path):
-            seen += len(files) + len(folders)
-            if seen > MAX_FILES:
-                raise TooLarge("too-many-files", f"The folder holds more than {MAX_FILES} files.", path=path)
-            folders[:] = sorted(name for name in folders if not name.startswith("."))
-            scans = _scans(Path(place), [*folders, *sorted(files)])
-            if {"ct", "cbct"} <= set(scans):
-                folders.clear()
-                yield Path(place), scans
+        named = list(_named(path))
+        yield from named
+        for folder in _exported(path, [place for place, _ in named]):
+            yield folder, {"ct": folder, "cbct": folder}
+
+
+def _named(path: Path) -> Iterator[tuple[Path, dict[str, Path]]]:
+    """Every folder that holds a CT and a CBCT by their names."""
+    for place, folders, files in _walked(path):
+        scans = _scans(place, [*folders, *files])
+        if {"ct", "cbct"} <= set(scans):
+            folders.clear()
+            yield place, scans
+
+
+def _exported(path: Path, named: Sequence[Path]) -> Iterator[Path]:
+    """The folder itself where it holds DICOM files, else every folder in it with such files below; no named ones."""
+    _, folders, files = next(iter(_walked(path)), (path, [], []))
+    alone = any(_is_dicom(path / name) for name in files)
+    for folder in [path] if alone else [path / name for name in folders]:
+        apart = not any(folder.is_relative_to(one) or one.is_relative_to(folder) for one in named)
+        if apart and any(_is_dicom(place / name) for place, _, names in _walked(folder) for name in names):
+            yield folder
+
+
+def _walked(path: Path) -> Iterator[tuple[Path, list[str], list[str]]]:
+    """As `os.walk`, in order of names; hidden ones are passed over.
+
+    Raises:
+        TooLarge: code `too-many-files`.
+    """
+    seen = 0
+    for place, folders, files in os.walk(path):
+        seen += len(files) + len(folders)
+        if seen > MAX_FILES:
+            raise TooLarge("too-many-files", f"The folder holds more than {MAX_FILES} files.", path=path)
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        yield Path(place), folders, sorted(name for name in files if not name.startswith("."))
+
+
+def _is_dicom(path: Path) -> bool:
+    try:
+        return path.is_file() and is_dicom(path)
+    except UnreadableInput:
+        return False  # It is told of when it is read.
 
 
 def _scans(folder: Path, names: Sequence[str]) -> dict[str, Path]:

@@ -23,8 +23,8 @@ def prepare_pairs(
         list[Path],
         typer.Argument(
             metavar="FOLDER…",
-            help="Folders of patients with a ct and a cbct each, or one SPEC.yaml; with --simulate CT scans, one"
-            " patient each.",
+            help="Folders of patients with a ct and a cbct each or the DICOM files of both, or one SPEC.yaml; with"
+            " --simulate CT scans, one patient each.",
         ),
     ],
     output: Annotated[Path, typer.Option("-o", "--output", help="Folder of the training set.")],
