@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
 from small_source import BRIEF, small_source
 
 from mesr.reproduce import figures
@@ -71,3 +72,29 @@ def test_a_course_is_drawn_from_where_a_network_knows_something(tmp_path: Path) 
         digest(settings(one)), "w", 4, 4, 1, 0.0, [(0, 12.0), (2, 30.0), (4, 31.0)]
     )
     assert figures.curves([row], runner) == {row.title: [(2, 30.0), (4, 31.0)]}
+
+
+def test_a_picture_stays_where_a_network_that_it_shows_is_gone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    setting = Setting(BRIEF, small_source(tmp_path / "scans"), "vgg19")
+    runner = Runner(setting, tmp_path / "out")
+    rows = [row for row in plan(["table2"], setting) if row.group == EQUAL and row.system in figures.SHOWN]
+    for row in rows:
+        runner.state.fate(row).status = "done"
+    asked: list[tuple[str, int]] = []
+
+    def illustrate(models: list[Path], *_: object, scale: str, **__: object) -> list[Path]:
+        asked.append((scale, len(models)))
+        return [tmp_path / f"pelvis-x{scale}.webp"]
+
+    monkeypatch.setattr(figures, "illustrate", illustrate)
+    monkeypatch.setattr(figures, "PICTURED", ("2", "2.5"))
+    drawn = figures.pictures(rows, runner, tmp_path, {"pelvis-x2.webp", "psnr-work.png"})
+    assert [path.name for _, path in drawn] == ["pelvis-x2.5.webp"]
+    assert [scale for scale, _ in asked] == ["2.5"]
+    monkeypatch.setattr(runner.networks, "has", lambda one: True)
+    monkeypatch.setattr(runner.networks, "path", lambda one: Path(one.name))
+    drawn = figures.pictures(rows, runner, tmp_path, {"pelvis-x2.webp", "psnr-work.png"})
+    assert [path.name for _, path in drawn] == ["pelvis-x2.webp", "pelvis-x2.5.webp"]
+    assert [count for _, count in asked] == [2, 6, 5]

@@ -6,7 +6,7 @@ matplotlib is imported when something is drawn.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from statistics import fmean
 
@@ -75,7 +75,7 @@ def draw(
         made.append(
             (f"Distortion against perception, ×2, mean over sites{runner.setting.budget.mark}.", path)
         )
-    made += pictures(table2, runner, folder)
+    made += pictures(table2, runner, folder, {path.name for _, path in earlier})
     made += scales(rows, runner, folder)
     made += changes(rows, runner, folder)
     names = {path.name for _, path in made}
@@ -176,16 +176,25 @@ def scales(rows: Sequence[Row], runner: Runner, folder: Path) -> list[Captioned]
     return made
 
 
-def pictures(rows: Sequence[Row], runner: Runner, folder: Path) -> list[Captioned]:
-    """Each site's middle slice shrunk and restored by several systems, with difference maps."""
+def pictures(
+    rows: Sequence[Row], runner: Runner, folder: Path, earlier: Collection[str] = ()
+) -> list[Captioned]:
+    """Each site's middle slice shrunk and restored by several systems, with difference maps.
+
+    Args:
+        earlier: names of pictures that stay where some network they show is no more at hand.
+    """
     shown = [
         row for row in rows
-        if on_equal_terms(row) and row.system in SHOWN and runner.shows(row) and "2" in row.scales
+        if on_equal_terms(row) and row.system in SHOWN and runner.done(row) and "2" in row.scales
     ]  # fmt: skip
     made: list[Captioned] = []
     options = runner.options
     for scale in PICTURED:
-        able = [row for row in shown if scale in row.scales]
+        whole = [row for row in shown if scale in row.scales]
+        able = [row for row in whole if runner.shows(row)]
+        if able != whole and any(name.endswith(f"-x{scale}{KEPT.suffix}") for name in earlier):
+            continue
         models = [
             runner.networks.path(row.trainings[0]) if row.trainings else Path(row.system) for row in able
         ]

@@ -166,6 +166,10 @@ class Runner:
         budget, source = self.setting.budget, self.setting.source
         return limited(source.val if budget.split == "val" else source.test, budget.slices)
 
+    def done(self, row: Row) -> bool:
+        """Whether a row is settled, by this call or an earlier one."""
+        return self.state.known(row).status == "done"
+
     def shows(self, row: Row) -> bool:
         """Whether a row is done and its network at hand: a folder of results alone has none to draw with."""
-        return self.state.known(row).status == "done" and all(map(self.networks.has, row.trainings))
+        return self.done(row) and all(map(self.networks.has, row.trainings))
