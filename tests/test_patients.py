@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
+from pydicom import Dataset
 from scans import dicom_series
 
 from mesr.errors import InputError, UsageError
@@ -23,7 +25,7 @@ def test_the_synthrad_layout_is_found_at_any_depth_with_its_regions(tmp_path: Pa
     _touch(
         tmp_path / "Task2" / "overview" / "2PA001.png", tmp_path / "Task2" / "pelvis" / "2PA002" / "ct.nii.gz"
     )
-    found = {one.patient: one for one in cohort([tmp_path], simulated=False)}
+    found = {one.patient: one for one in cohort([tmp_path], simulated=False).patients}
     assert {name: list(one.sites) for name, one in found.items()} == {
         "2BC090": ["brain"],
         "2HNA012": ["head-neck"],
@@ -35,7 +37,7 @@ def test_the_synthrad_layout_is_found_at_any_depth_with_its_regions(tmp_path: Pa
 
 def test_two_dicom_folders_are_a_patient_whose_name_is_not_taken_over(tmp_path: Path) -> None:
     _touch(tmp_path / "ZZPHI^MARKER" / "CT" / "1.dcm", tmp_path / "ZZPHI^MARKER" / "CBCT" / "1.dcm")
-    (one,) = cohort([tmp_path], simulated=False)
+    (one,) = cohort([tmp_path], simulated=False).patients
     assert one.patient == "patient-0000"
     assert (Path(one.ct).name, Path(one.cbct).name, one.mask) == ("CT", "CBCT", "")
 
@@ -47,23 +49,107 @@ def test_a_folder_without_pairs_is_refused(tmp_path: Path) -> None:
     assert caught.value.code == "no-patients"
 
 
-def test_a_folder_of_dicom_files_under_other_names_is_a_patient_and_so_is_one_beside_named_ones(
-    tmp_path: Path,
-) -> None:
-    for folder in ("a/1.2.3", "a/1.2.4", "b", "c/ct", "c/cbct", ".hidden"):
-        dicom_series(tmp_path / folder, size=(1, 8, 8))
-    _touch(tmp_path / "d" / "notes.txt")
-    found = cohort([tmp_path], simulated=False)
-    assert [(Path(one.ct).name, Path(one.cbct).name) for one in found] == [
-        ("ct", "cbct"),
-        ("a", "a"),
-        ("b", "b"),
+def _series(folder: Path, patient: str, n: int, **said: str) -> None:
+    def edit(data: Dataset, k: int) -> None:
+        data.PatientID = patient
+        data.update(said)
+
+    dicom_series(folder, size=(2, 8, 8), series=f"1.2.3.{n}", edit=edit)
+
+
+CONE = {"ManufacturerModelName": "XVI"}
+
+
+def test_series_under_any_names_are_sorted_by_whose_they_are(tmp_path: Path) -> None:
+    _series(tmp_path / "2020" / "x", "A", 0)
+    _series(tmp_path / "2021" / "y", "A ", 1, **CONE)
+    _series(tmp_path / "2021" / "z", "B", 2)
+    _series(tmp_path / "2021" / "named" / "ct", "C", 3)
+    _series(tmp_path / "2021" / "named" / "cbct", "C", 4, **CONE)
+    _series(tmp_path / ".hidden", "D", 5)
+    dicom_series(tmp_path / "2021" / "mr", modality="MR", series="1.2.3.6")
+    _touch(tmp_path / "notes.txt")
+    found, notes = cohort([tmp_path, tmp_path / "2021"], simulated=False)
+    assert [(one.patient, Path(one.ct).name, Path(one.cbct).name) for one in found] == [
+        ("patient-0000", "ct", "cbct"),
+        ("patient-0001", "x", "y"),
+        ("patient-0002", "z", ""),
     ]
-    assert len({one.patient for one in found}) == 3
-    (one,) = cohort([tmp_path / "b"], simulated=False)
-    assert one.ct == one.cbct == str(tmp_path / "b")
-    (one,) = cohort([tmp_path / "c"], simulated=False)
-    assert Path(one.ct).name == "ct"
+    assert [note.text for note in notes] == [
+        "patient-0001: CT 2 × 2.5 mm, cone-beam CT 2 × 2.5 mm.",
+        "patient-0002: CT 2 × 2.5 mm.",
+    ]
+    assert found[1].scans()[1].geometry.size == (2, 8, 8)
+    with pytest.raises(InputError, match="found 1 and 0"):
+        found[2].scans()
+    assert not found[2].simulated
+
+
+def test_files_that_name_nobody_are_one_s_where_they_lie_in_one_folder(tmp_path: Path) -> None:
+    for n, folder in enumerate(("a", "b")):
+        _series(tmp_path / folder / "1", "", 2 * n)
+        _series(tmp_path / folder / "2", "", 2 * n + 1, **CONE)
+    found = cohort([tmp_path], simulated=False).patients
+    assert [Path(one.cbct).parent.name for one in found] == ["a", "b"]
+
+
+@pytest.mark.parametrize(
+    ("said", "cone"),
+    [
+        ({"ManufacturerModelName": "OBI Cone-beam CT"}, True),
+        ({"ManufacturerModelName": "On-Board Imager"}, True),
+        ({"ManufacturerModelName": "TrueBeam"}, True),
+        ({"SeriesDescription": "kV_CBCT_1a"}, True),
+        ({"SeriesDescription": "CB-CT pelvis"}, True),
+        ({"ProtocolName": "Cone Beam"}, True),
+        ({"ManufacturerModelName": "Mobius"}, False),
+        ({"SeriesDescription": "Pelvis TrueBeam"}, False),
+        ({"ProtocolName": "RT_PELVIS_ETHOS"}, False),
+    ],
+)
+def test_a_machine_s_name_tells_where_it_made_the_scan_and_not_where_it_will_treat(
+    tmp_path: Path, said: dict[str, str], cone: bool
+) -> None:
+    _series(tmp_path, "A", 0, **said)
+    (one,) = cohort([tmp_path], simulated=False).patients
+    assert bool(one.cbct) is cone
+    assert bool(one.ct) is not cone
+
+
+def test_links_bring_nobody_twice_and_lead_to_who_lies_elsewhere(tmp_path: Path) -> None:
+    _series(tmp_path / "elsewhere" / "1", "A", 0)
+    _series(tmp_path / "elsewhere" / "2", "A", 1, **CONE)
+    _touch(tmp_path / "in" / "b" / "ct.mha", tmp_path / "in" / "b" / "cbct.mha")
+    (tmp_path / "in" / "a").symlink_to(tmp_path / "in" / "b")
+    (tmp_path / "in" / "c").symlink_to(tmp_path / "elsewhere")
+    (tmp_path / "in" / "loop").symlink_to(tmp_path / "in")
+    found = cohort([tmp_path / "in", tmp_path / "in" / "b"], simulated=False).patients
+    assert [Path(one.cbct).name for one in found] == ["cbct.mha", "2"]
+    assert Path(found[0].ct).parent.name == "b"
+
+
+def test_what_cannot_be_used_is_told_and_a_patient_who_lacks_it_refused(tmp_path: Path) -> None:
+    _series(tmp_path / "a", "A", 0)
+    _series(tmp_path / "b", "A", 1, **CONE)
+    _series(tmp_path / "c", "A", 2, **CONE)
+    (tmp_path / "c" / "00000.dcm").write_bytes((tmp_path / "c" / "00000.dcm").read_bytes()[:-40])
+    (tmp_path / "d.dcm").write_text("nonsense")
+    found, notes = cohort([tmp_path], simulated=False)
+    (one,) = found
+    with pytest.raises(InputError, match="of the 2 files"):
+        one.scans()
+    assert [note.code for note in notes] == ["refused-beside"]
+    assert notes[0].text.startswith("1 file, folder or series could not")
+    with pytest.raises(InputError, match="no such file"):
+        cohort([tmp_path, tmp_path / "mistyped"], simulated=False)
+
+
+def test_a_zip_is_looked_into(tmp_path: Path) -> None:
+    _series(tmp_path / "x" / "1", "A", 0)
+    _series(tmp_path / "x" / "2", "A", 1, **CONE)
+    shutil.make_archive(str(tmp_path / "in" / "export"), "zip", tmp_path / "x")
+    (one,) = cohort([tmp_path / "in"], simulated=False).patients
+    assert [scan.slices[1].values.shape for scan in one.scans()] == [(8, 8), (8, 8)]
 
 
 def test_a_specification_says_it_all(tmp_path: Path) -> None:
@@ -72,7 +158,7 @@ def test_a_specification_says_it_all(tmp_path: Path) -> None:
         "root: scans\npatients:\n"
         "  - {ct: a/plan, cbct: a/day1, patient: p01, split: val, sites: {pelvis: [0, 99]}, licence: in-house}\n"
     )
-    (one,) = cohort([path], simulated=False)
+    (one,) = cohort([path], simulated=False).patients
     assert one.ct == str(tmp_path / "scans/a/plan")
     assert (one.split, one.licence, one.sites) == ("val", "in-house", {"pelvis": [0, 99]})
     path.write_text("patients: [{ct: a, patient: p01}]")
@@ -89,7 +175,7 @@ def test_the_ct_scans_of_a_training_set_s_specification_can_be_simulated(tmp_pat
         "scans:\n  - {path: a, split: train, patient: a, modality: CT, sites: {lung: [0, 9]}}\n"
         "  - {path: b, split: val, patient: b, modality: MR}\n"
     )
-    (one,) = cohort([path], simulated=True)
+    (one,) = cohort([path], simulated=True).patients
     assert (one.ct, one.cbct, one.split, one.sites) == (str(tmp_path / "a"), "", "train", {"lung": [0, 9]})
 
 

@@ -15,7 +15,6 @@ from .alignment import Alignment, Placed
 from .body import body_mask
 from .degrade.cone_beam import ConeBeam, simulate
 from .errors import UsageError
-from .exported import told_apart
 from .geometry import Geometry
 from .grid import Axis, Grid
 from .intensity import AIR_HU, HU_WINDOW, missing
@@ -107,14 +106,14 @@ class PairedScan:
             InputError: a scan cannot be read, code `no-body`, or those of registration.
             UsageError: a scan is not CT.
         """
-        if self.spec.cbct:
+        if not self.spec.simulated:
             yield from self._measured()
             return
         for volume in volumes(Path(self.spec.ct)):
             yield from self._simulated(identified(volume, "CT"))
 
     def _measured(self) -> Iterator[PairedSlice]:
-        volume, other = (identified(one, "CT") for one in self._scans())
+        volume, other = (identified(one, "CT") for one in self.spec.scans())
         self._tell(volume)
         ct, cbct = placed(volume), placed(other, cone_beam=True)
         back = self._align(cbct, ct)
@@ -132,19 +131,10 @@ class PairedScan:
                 self.left_out += 1
                 continue
             inside = resize_mask(ct.body[k], grid.rows, grid.columns)
-            number = slice_number(volume, k)
+            # Without regions the number in a file's name is not needed, and could be the patient's.
+            number = slice_number(volume, k) if self.spec.sites else k
             truth = fill_padding(values, ~ct.shown[k])
             yield PairedSlice(shrunk(truth, grid), moved[k], kept, inside, number, place.spacing)
-
-    def _scans(self) -> tuple[Volume, Volume]:
-        """The CT and the CBCT.
-
-        Raises:
-            InputError: one cannot be read, or those of `told_apart`.
-        """
-        if self.spec.ct == self.spec.cbct:
-            return told_apart(Path(self.spec.ct))
-        return io.read(self.spec.ct), io.read(self.spec.cbct)
 
     def _align(self, cbct: Placed, ct: Placed) -> itk.Transform:
         """Takes points of the CT to points of the CBCT; what is judged is what is used.

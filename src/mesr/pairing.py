@@ -185,7 +185,7 @@ def _series(entry: _Written, spec: PatientSpec) -> dict[str, Any]:
         "source": spec.source,
         "spacing": list(entry.spacing),
         "window": [HU_WINDOW.low, HU_WINDOW.high],
-        "paired": "cbct" if spec.cbct else "simulated-cbct",
+        "paired": "simulated-cbct" if spec.simulated else "cbct",
         "digest": entry.digest,
         "slices": entry.slices,
     }
@@ -194,7 +194,7 @@ def _series(entry: _Written, spec: PatientSpec) -> dict[str, Any]:
 def _row(entry: _Written, scan: PairedScan) -> Quality:
     row = Quality(
         entry.spec.patient,
-        "paired" if entry.spec.cbct else "simulated",
+        "simulated" if entry.spec.simulated else "paired",
         slices=len(entry.slices),
         extent_mm=round(len(entry.slices) * entry.spacing[0], 1),
         left_out=scan.left_out,

@@ -1,8 +1,8 @@
 """Who is to be paired: the SynthRAD layout, folders of DICOM as exported, a YAML file, or CT scans alone.
 
 A patient's folder holds `ct` and `cbct`, and perhaps `mask`: each a file (`ct.nii.gz`, `ct.mha`, …) or a folder
-with one DICOM series. So it is in SynthRAD2023 and 2025, whose patients' names also tell the body region. A folder
-of DICOM files under other names is one patient's too; `exported` tells its series apart when they are read.
+with one DICOM series. So it is in SynthRAD2023 and 2025, whose patients' names also tell the body region. DICOM files
+under other names are sorted by what their headers say (`exported`).
 """
 
 from __future__ import annotations
@@ -12,19 +12,20 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
 
-from . import prepare
+from . import io, prepare
 from .config import load
-from .errors import InputError, TooLarge, UnreadableInput, UsageError
-from .io.dicom import is_dicom
-from .io.formats import READ_BY_SUFFIX, suffix_of
-from .limits import MAX_FILES
+from .errors import InputError, UsageError
+from .exported import Exported, exported
+from .files import counted
+from .io.discovery import files_of
+from .layout import layout
 from .regions import assert_ranges
+from .volume import Note, Volume
 
-SCANS = ("ct", "cbct", "mask")
 SYNTHRAD = re.compile(r"[12](B|P|AB|HN|TH)[A-E]\d{3}")
 SITES = {"B": "brain", "P": "pelvis", "AB": "abdomen", "HN": "head-neck", "TH": "thorax"}
 EVERY_SLICE = [0, 1 << 30]
@@ -38,7 +39,7 @@ class PatientSpec:
 
     Attributes:
         ct: file or folder, relative to the root.
-        cbct: likewise; empty where it is to be simulated, the same as `ct` where one folder holds the series of both.
+        cbct: likewise; empty where it is to be simulated.
         mask: likewise, on the CT's grid: outside it there is nothing to pair; may be empty.
         patient: any name without patient data; the unit of splitting.
         split: "train", "val", or empty to be drawn.
@@ -58,6 +59,46 @@ class PatientSpec:
     def __post_init__(self) -> None:
         assert_ranges(self.sites, "sites")
 
+    @property
+    def simulated(self) -> bool:
+        """Whether the CBCT is to be made from the CT."""
+        return not self.cbct
+
+    def scans(self) -> tuple[Volume, Volume]:
+        """The CT and the CBCT; slices are read when asked for.
+
+        Raises:
+            InputError: one cannot be used.
+        """
+        return io.read(self.ct), io.read(self.cbct)
+
+
+@dataclass(kw_only=True)
+class ExportedSpec(PatientSpec):
+    """A patient whose scans were found by their headers, `ct` and `cbct` being folders or files they lie in."""
+
+    found: Exported = field(repr=False)
+
+    @property
+    def simulated(self) -> bool:
+        """Never: where no CBCT was found there is no pair."""
+        return False
+
+    def scans(self) -> tuple[Volume, Volume]:
+        """As of any patient.
+
+        Raises:
+            InputError: code `not-told-apart`, or that of a series which cannot be used.
+        """
+        return self.found.pair()
+
+
+class Cohort(NamedTuple):
+    """Who is to be paired, and what is worth telling of them before."""
+
+    patients: list[PatientSpec]
+    notes: list[Note]
+
 
 @dataclass
 class CohortSpec:
@@ -67,7 +108,7 @@ class CohortSpec:
     root: str = "."
 
 
-def cohort(paths: Sequence[Path], *, simulated: bool) -> list[PatientSpec]:
+def cohort(paths: Sequence[Path], *, simulated: bool) -> Cohort:
     """The patients in what a user named, their paths made absolute.
 
     Args:
@@ -77,15 +118,17 @@ def cohort(paths: Sequence[Path], *, simulated: bool) -> list[PatientSpec]:
 
     Raises:
         UsageError: the YAML file cannot be used, or a patient has no CBCT.
-        InputError: code `no-patients`.
+        InputError: codes `no-patients`, `not-found`, `too-many-files`.
     """
+    found: list[PatientSpec]
+    notes: list[Note] = []
     if len(paths) == 1 and paths[0].suffix.lower() in (".yaml", ".yml"):
         found = list(_of_scans(paths[0]) if simulated else _of_cohort(paths[0]))
     elif simulated:
         places = sorted(str(path.resolve()) for path in paths)
         found = [PatientSpec(place, f"patient-{n:04d}") for n, place in enumerate(places)]
     else:
-        found = [_patient(n, folder, scans) for n, (folder, scans) in enumerate(_all_folders(paths))]
+        found, notes = _of_folders(paths)
     if not found:
         raise InputError(
             "no-patients",
@@ -94,7 +137,7 @@ def cohort(paths: Sequence[Path], *, simulated: bool) -> list[PatientSpec]:
             "Rename them so, or list them in a SPEC.yaml.",
             paths[0] if paths else None,
         )
-    return found
+    return Cohort(found, notes)
 
 
 def drawn(patients: Sequence[PatientSpec], ratio: tuple[int, int], seed: int = 0) -> list[PatientSpec]:
@@ -154,65 +197,30 @@ def _of_scans(path: Path) -> Iterator[PatientSpec]:
             )
 
 
-def _all_folders(paths: Sequence[Path]) -> Iterator[tuple[Path, dict[str, Path]]]:
-    """Every patient's folder and what of it is which scan, those with names of ours first."""
-    for path in paths:
-        named = list(_named(path))
-        yield from named
-        for folder in _exported(path, [place for place, _ in named]):
-            yield folder, {"ct": folder, "cbct": folder}
+def _of_folders(paths: Sequence[Path]) -> Cohort:
+    """Patients by the names of their folders first, then those by their headers, and what was taken for what."""
+    below = layout([path.absolute() for path in paths])
+    found: list[PatientSpec] = [_patient(n, folder, scans) for n, (folder, scans) in enumerate(below.named)]
+    notes = []
+    export = exported(below.homes)
+    for one in export.patients:
+        name = f"patient-{len(found):04d}"
+        if not one.refused:
+            notes.append(Note("by-header", f"{name}: {one}."))
+        ct, cbct = (_folder(part) for part in (one.plain, one.cone))
+        found.append(ExportedSpec(ct=ct, cbct=cbct, patient=name, found=one))
+    if unusable := export.unusable + len(below.shut):
+        text = counted(unusable, "file, folder or series", "files, folders or series")
+        notes.append(
+            Note("refused-beside", f"{text} could not be used; what they hold is missing from the scans.")
+        )
+    return Cohort(found, notes)
 
 
-def _named(path: Path) -> Iterator[tuple[Path, dict[str, Path]]]:
-    """Every folder that holds a CT and a CBCT by their names."""
-    for place, folders, files in _walked(path):
-        scans = _scans(place, [*folders, *files])
-        if {"ct", "cbct"} <= set(scans):
-            folders.clear()
-            yield place, scans
-
-
-def _exported(path: Path, named: Sequence[Path]) -> Iterator[Path]:
-    """The folder itself where it holds DICOM files, else every folder in it with such files below; no named ones."""
-    _, folders, files = next(iter(_walked(path)), (path, [], []))
-    alone = any(_is_dicom(path / name) for name in files)
-    for folder in [path] if alone else [path / name for name in folders]:
-        apart = not any(folder.is_relative_to(one) or one.is_relative_to(folder) for one in named)
-        if apart and any(_is_dicom(place / name) for place, _, names in _walked(folder) for name in names):
-            yield folder
-
-
-def _walked(path: Path) -> Iterator[tuple[Path, list[str], list[str]]]:
-    """As `os.walk`, in order of names; hidden ones are passed over.
-
-    Raises:
-        TooLarge: code `too-many-files`.
-    """
-    seen = 0
-    for place, folders, files in os.walk(path):
-        seen += len(files) + len(folders)
-        if seen > MAX_FILES:
-            raise TooLarge("too-many-files", f"The folder holds more than {MAX_FILES} files.", path=path)
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-        yield Path(place), folders, sorted(name for name in files if not name.startswith("."))
-
-
-def _is_dicom(path: Path) -> bool:
-    try:
-        return path.is_file() and is_dicom(path)
-    except UnreadableInput:
-        return False  # It is told of when it is read.
-
-
-def _scans(folder: Path, names: Sequence[str]) -> dict[str, Path]:
-    """What of a folder is which scan; of several under one name the first."""
-    found: dict[str, Path] = {}
-    for name in names:
-        suffix = suffix_of(Path(name))
-        kind = name.lower().removesuffix(suffix)
-        if kind in SCANS and (suffix in READ_BY_SUFFIX or (folder / name).is_dir()):
-            found.setdefault(kind, folder / name)
-    return found
+def _folder(volumes: Sequence[Volume]) -> str:
+    """What all the files of some scans lie in; empty without one."""
+    folders = [str(path.parent) for one in volumes for path in files_of(one)]
+    return os.path.commonpath(folders) if folders else ""
 
 
 def _patient(number: int, folder: Path, scans: dict[str, Path]) -> PatientSpec:

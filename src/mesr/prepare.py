@@ -309,7 +309,7 @@ def slice_number(volume: Volume, k: int) -> int:
     instances = getattr(volume.source, "instances", None)
     stem = instances[k].path.stem if instances is not None else ""
     digits = stem.split("_")[0]
-    return int(digits) if digits.isdigit() and len(digits) < 6 else k
+    return int(digits) if digits.isascii() and digits.isdigit() and len(digits) < 6 else k
 
 
 def crop_to_body(one: Slice, modality: str, window: list[float]) -> npt.NDArray[Any]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from ..errors import UsageError
-from .console import door, out, shown
+from .console import door, out, shown, tell
 
 if TYPE_CHECKING:
     from ..quality import Quality
@@ -61,7 +61,8 @@ def prepare_pairs(
         size=size, register=register, clip=clip, ratio=ratio_of(split),
         beam=configuration.load(ConeBeam, None, beam or ()),
     )  # fmt: skip
-    patients = cohort(inputs, simulated=simulate)
+    patients, notes = cohort(inputs, simulated=simulate)
+    tell(notes, indent="")
 
     def on_patient(row: Quality) -> None:
         out.print(str(row))
