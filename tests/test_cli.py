@@ -120,6 +120,16 @@ def test_an_empty_folder_is_refused(tmp_path: Path) -> None:
     _assert_plain(done.output)
 
 
+def test_a_model_that_nothing_is_called_is_told_once_for_all_studies(scan: Path, tmp_path: Path) -> None:
+    np.save(tmp_path / "other.npy", np.zeros((8, 8), np.float32))
+    done = _run(
+        "upscale", scan, tmp_path / "other.npy", "-o", tmp_path / "out", "--scale", "2", "--model", "no-such"
+    )
+    assert done.exit_code == 2
+    assert done.stderr.count("No weights are called") == 1
+    assert not (tmp_path / "out").exists()
+
+
 def test_some_refused_is_exit_code_four_and_the_rest_is_done(scan: Path, tmp_path: Path) -> None:
     bad = tmp_path / "bad.dcm"
     bad.write_bytes(b"no")

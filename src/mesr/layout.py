@@ -34,6 +34,8 @@ class Layout(NamedTuple):
 def layout(paths: Sequence[Path]) -> Layout:
     """In order of names, each folder once, whatever links lead to it; hidden ones are passed over.
 
+    What must not be asked for a folder it is none: `os.path` answers so, where a `Path` raises.
+
     Raises:
         UnreadableInput: code `not-found`.
         TooLarge: code `too-many-files`.
@@ -57,7 +59,7 @@ def layout(paths: Sequence[Path]) -> Layout:
             if count > MAX_FILES:
                 raise TooLarge("too-many-files", f"The folder holds more than {MAX_FILES} files.", path=path)
             # A link after what it may lead to, whose name is the one meant.
-            folders.sort(key=lambda name: os.path.islink(here / name))
+            folders.sort(key=lambda name: os.path.islink(here / name))  # noqa: PTH114
             scans = _scans(here, [*folders, *sorted(files)])
             if {"ct", "cbct"} <= set(scans):
                 folders.clear()
@@ -85,6 +87,6 @@ def _scans(folder: Path, names: Sequence[str]) -> dict[str, Path]:
     for name in names:
         suffix = suffix_of(Path(name))
         kind = name.lower().removesuffix(suffix)
-        if kind in SCANS and (suffix in READ_BY_SUFFIX or os.path.isdir(folder / name)):
+        if kind in SCANS and (suffix in READ_BY_SUFFIX or os.path.isdir(folder / name)):  # noqa: PTH112
             found.setdefault(kind, folder / name)
     return found

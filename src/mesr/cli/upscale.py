@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -134,11 +135,15 @@ def upscale(
     from .. import report as reports
     from ..inference import Options
     from ..io.listing import listed
+    from ..models import weights
 
+    load = weights.load if cluster else cache(weights.load)
+    if model != "auto":
+        load(model)  # A name that nothing has is told once, not for every study.
     sources = [*(inputs or ()), *(listed(list_file) if list_file is not None else ())]
     compute = Options(device=device, precision=precision)
     settings = job.Settings(
-        model, modality, format, force, keep_private, preview, compute, difference=difference
+        model, modality, format, force, keep_private, preview, compute, load, difference
     )
     if report is not None:
         reports.check(report, [*sources, *([list_file] if list_file is not None else ())], force=force)
