@@ -142,9 +142,7 @@ def upscale(
         load(model)  # A name that nothing has is told once, not for every study.
     sources = [*(inputs or ()), *(listed(list_file) if list_file is not None else ())]
     compute = Options(device=device, precision=precision)
-    settings = job.Settings(
-        model, modality, format, force, keep_private, preview, compute, load, difference
-    )
+    settings = job.Settings(model, modality, format, force, keep_private, preview, compute, load, difference)
     if report is not None:
         reports.check(report, [*sources, *([list_file] if list_file is not None else ())], force=force)
     if cluster:
