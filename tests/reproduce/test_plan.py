@@ -13,6 +13,7 @@ from mesr.reproduce.budgets import BUDGETS
 from mesr.reproduce.paper import paper
 from mesr.reproduce.plan import DEGRADATIONS, EQUAL, EXPERIMENTS, LONGER, PUBLISHED, SHIPPED, plan
 from mesr.reproduce.rows import Row
+from mesr.reproduce.state import State
 from mesr.reproduce.systems import SYSTEMS, UNTRAINED
 from mesr.reproduce.trainings import Setting, network_cost, of_another_seed, samples_at
 from mesr.testset import MeasuredScan
@@ -148,6 +149,13 @@ def test_published_giants_are_trained_on_a_gpu_only(setting: Setting) -> None:
     assert absent == {"edsr", "rdn-b", "meta-rdn-b", "rrdb", "esrgan"}
     gpu = setting._replace(budget=BUDGETS["gpu"])
     assert not any(row.absent for row in plan(EXPERIMENTS, gpu))
+
+
+def test_a_giant_is_known_to_be_missing_before_any_run_came_to_it(setting: Setting, tmp_path: Path) -> None:
+    state = State(tmp_path / "out", "cpu", "scans")
+    for row in _table2(setting, PUBLISHED):
+        assert state.known(row).status == ("absent" if row.absent else "planned")
+        assert state.known(row).sentence == row.absent
 
 
 def test_a_compound_network_starts_from_its_l1_weights(setting: Setting) -> None:

@@ -172,19 +172,16 @@ class State:
 
     def fate(self, row: Row) -> Fate:
         """Of a row; a new one where it is another row than the one that ended."""
-        own = fingerprint(row)
-        held = self.rows.get(row.id)
-        if held is None or held.fingerprint != own:
-            held = Fate(fingerprint=own)
-        if row.absent:
-            held = Fate("absent", own, sentence=row.absent)
-        self.rows[row.id] = held
+        held = self.rows[row.id] = self.known(row)
         return held
 
     def known(self, row: Row) -> Fate:
         """What became of this very row; "planned" where nothing did, or where another row had its id."""
-        held = self.rows.get(row.id, Fate())
-        return held if held.fingerprint == fingerprint(row) else Fate()
+        own = fingerprint(row)
+        if row.absent:
+            return Fate("absent", own, sentence=row.absent)
+        held = self.rows.get(row.id)
+        return held if held is not None and held.fingerprint == own else Fate(fingerprint=own)
 
     def trained(self, one: Training) -> Trained | None:
         """Of a training with these very settings; None where there is none."""
