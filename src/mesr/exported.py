@@ -68,9 +68,11 @@ class Exported:
 
 
 class Export(NamedTuple):
-    """Attributes:
-    patients: in the order of their files.
-    unusable: files and series that cannot be used and say not whose they are.
+    """What `exported` found.
+
+    Attributes:
+        patients: in the order of their files.
+        unusable: files and series that cannot be used and say not whose they are.
     """
 
     patients: list[Exported]
