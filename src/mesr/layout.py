@@ -10,11 +10,11 @@ from typing import NamedTuple
 from .errors import TooLarge, UnreadableInput
 from .io.archive import is_zip
 from .io.dicom import is_dicom
+from .io.dicom.group import CLAIMED_SUFFIXES
 from .io.formats import READ_BY_SUFFIX, suffix_of
 from .limits import MAX_FILES
 
 SCANS = ("ct", "cbct", "mask")
-CLAIMED = (".dcm", ".dicom", ".ima")
 
 
 class Layout(NamedTuple):
@@ -76,7 +76,7 @@ def _may_be_exported(path: Path) -> bool:
     try:
         if not path.is_file() or suffix_of(path) in READ_BY_SUFFIX:
             return False
-        return path.suffix.lower() in CLAIMED or is_dicom(path) or is_zip(path)
+        return path.suffix.lower() in CLAIMED_SUFFIXES or is_dicom(path) or is_zip(path)
     except (OSError, UnreadableInput):
         return True
 

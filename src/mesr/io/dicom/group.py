@@ -19,7 +19,7 @@ from .read import volume_of
 from .series import DicomSeries, Instance
 from .stack import Stack, single, stacks
 
-_DICOM_SUFFIXES = (".dcm", ".dicom", ".ima")
+CLAIMED_SUFFIXES = (".dcm", ".dicom", ".ima")
 
 
 @dataclass(frozen=True)
@@ -186,7 +186,7 @@ def _incomplete(error: InputError, group: list[Contents]) -> InputError:
 
 def _not_dicom(path: Path, found: Discovery) -> None:
     """A file that is not DICOM is refused where its name claims that it is."""
-    if path.suffix.lower() in _DICOM_SUFFIXES:
+    if path.suffix.lower() in CLAIMED_SUFFIXES:
         error = UnreadableInput("not-dicom", "The file is named like a DICOM file but is not one.", path=path)
         found.refused.append(error)
     else:
