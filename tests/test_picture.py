@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from matplotlib.figure import Figure
 from PIL import Image
 from volumes import enlarged, oblique, volume
 
@@ -105,6 +106,23 @@ def test_a_comparison_shows_every_method(tmp_path: Path) -> None:
     path = tmp_path / "figure.png"
     picture.comparison(lr, images, hr, path, title="pelvis, ×2")
     assert path.stat().st_size > 5000
+
+
+def test_what_a_change_leads_to_is_told_by_the_truth(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same change is away from one truth and nearer to another."""
+    told: list[list[str]] = []
+
+    def headings(figure: Figure, path: Path, dots: float, force: bool) -> None:
+        told.append([axes.get_title() for axes in figure.axes])
+
+    monkeypatch.setattr(picture, "_save", headings)
+    before = slab().slices[0].values
+    after = before + 10
+    for hr in (before, after):
+        picture.change(before[::2, ::2], before, after, hr, tmp_path / "figure.png", names=("plain", "sharp"))
+    for found, moved in zip(told, ("away 10.0, nearer 0.0 HU", "away 0.0, nearer 10.0 HU"), strict=True):
+        assert "changed by 10.0 HU" in found
+        assert moved in found
 
 
 def test_a_picture_for_a_page_is_small(tmp_path: Path) -> None:

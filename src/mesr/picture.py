@@ -6,7 +6,7 @@ matplotlib is imported when something is drawn. No picture carries a text from a
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -132,7 +132,6 @@ def comparison(
     display: Display | None = None,
     region: Region | None = None,
     aspect: float = 1.0,
-    against: str = "",
     title: str = "",
     dots: float = Finish().dots,
     force: bool = False,
@@ -142,73 +141,136 @@ def comparison(
     Args:
         lr: (H, W) in the scan's unit.
         images: method to (H', W'), in the scan's unit.
-        hr: (H', W'), the truth, or what `against` names.
+        hr: (H', W'), the truth.
         path: of the figure; PNG, WebP, PDF or SVG by its suffix.
         window: intensity map, for the PSNR.
         unit: "HU" or "".
         display: grey window; chosen by `display_for` where None.
         region: what is enlarged; the most detailed where None.
         aspect: dy/dx of the truth's pixels.
-        against: what the methods are compared with where that is not the truth; no PSNR is told then.
         dots: an inch.
         force: replace what is there.
 
     Raises:
         OutputError: the figure cannot be written there.
     """
+    errors = {name: image - hr for name, image in images.items()}
+    judged = _judged(lr, hr, window)
+    maps = {
+        name: (f"body MAE {float(np.abs(judged(error)).mean()):.1f} {unit}".rstrip(), error)
+        for name, error in errors.items()
+    }
+    told = f"method minus\nreference, {unit or 'units'}"
+    figure = _beside(lr, images, hr, maps, told, window, unit, display, region, aspect, title)
+    _save(figure, path, dots, force)
+
+
+def change(
+    lr: FloatImage,
+    before: FloatImage,
+    after: FloatImage,
+    hr: FloatImage,
+    path: Path,
+    window: Window = HU_WINDOW,
+    unit: str = "HU",
+    *,
+    names: tuple[str, str] = ("before", "after"),
+    title: str = "",
+    dots: float = Finish().dots,
+    force: bool = False,
+) -> None:
+    """A figure: input, an image before and after a change and the truth; then the change, and where it leads away from the truth.
+
+    Args:
+        lr: (H, W) in the scan's unit.
+        before, after, hr: (H', W'), in the scan's unit.
+        path, window, unit, title, dots, force: as for `comparison`.
+        names: of `before` and `after`.
+
+    Raises:
+        OutputError: the figure cannot be written there.
+    """
+    changed, farther = after - before, np.abs(after - hr) - np.abs(before - hr)
+    judged = _judged(lr, hr, window)
+    worse, better = (float((judged(farther) * sign).clip(0).mean()) for sign in (1, -1))
+    maps = {
+        names[0]: (f"changed by {float(np.abs(judged(changed)).mean()):.1f} {unit}".rstrip(), changed),
+        names[1]: (f"away {worse:.1f}, nearer {better:.1f} {unit}".rstrip(), farther),
+    }
+    told = f"after minus before; then\nits error minus the\nerror before: red where\nfarther from the truth.\nMeans over the body, {unit or 'units'}"
+    figure = _beside(
+        lr, dict(zip(names, (before, after), strict=True)), hr, maps, told, window, unit, title=title
+    )
+    _save(figure, path, dots, force)
+
+
+def _judged(lr: FloatImage, hr: FloatImage, window: Window) -> Callable[[FloatImage], FloatImage]:
+    """Takes the pixels of an image that are judged: the body's, or all where there is none, less a border."""
+    border, body = _border(lr, hr), body_mask(window.forward(hr))
+    inside = inner(body, border) if body.any() else np.ones_like(inner(body, border))
+    return lambda image: inner(image, border)[inside]
+
+
+def _border(lr: FloatImage, hr: FloatImage) -> int:
+    border: int = max(math.ceil(n / m) for n, m in zip(hr.shape, lr.shape, strict=True))
+    return border
+
+
+def _beside(
+    lr: FloatImage, images: Mapping[str, FloatImage], hr: FloatImage, maps: Mapping[str, tuple[str, FloatImage]], told: str,
+    window: Window, unit: str, display: Display | None = None, region: Region | None = None, aspect: float = 1.0, title: str = "",
+) -> Figure:  # fmt: skip
+    """Input, images and the truth side by side, whole and enlarged, and below each image a map with its heading.
+
+    Args:
+        told: what the maps' colours are.
+    """
     from matplotlib.figure import Figure
 
     display = display or display_for(hr, unit, window)
-    border = math.ceil(max(n / m for n, m in zip(hr.shape, lr.shape, strict=True)))
-    body = body_mask(window.forward(hr))
+    border, body = _border(lr, hr), body_mask(window.forward(hr))
     region = region or most_detailed(display.grey(hr), inside=body)
-    judged = inner(body, border) if body.any() else np.ones_like(inner(body, border))
     view = around(body)
-    errors = {name: image - hr for name, image in images.items()}
-    judged_errors = {name: np.abs(inner(error, border)[judged]) for name, error in errors.items()}
-    limit = _round_up(max(float(np.percentile(error, 97)) for error in judged_errors.values()))
+    judged = _judged(lr, hr, window)
+    limit = _round_up(max(float(np.percentile(np.abs(judged(values)), 97)) for _, values in maps.values()))
     columns = len(images) + 2
     tall = aspect * (view.height * hr.shape[0]) / (view.width * hr.shape[1])
     closer = aspect * (region.height * hr.shape[0]) / (region.width * hr.shape[1])
     figure = Figure((2.5 * columns, 2.5 * (2 * tall + closer) + (1.1 if title else 0.85)), facecolor="white")
     figure.set_layout_engine("constrained", h_pad=0.03, w_pad=0.03, hspace=0.01, wspace=0.01)
     panels = figure.subplots(3, columns, squeeze=False, height_ratios=[tall, closer, tall])
-    reference = against or "reference"
-    shown = {"input": lr, **images, reference: hr}
+    shown = {"input": lr, **images, "reference": hr}
     for column, (name, image) in enumerate(shown.items()):
         above, middle, below = panels[:, column]
         for axes, part in ((above, view), (middle, region)):
             _grey(axes, image, hr.shape, display, aspect)
             _show_only(axes, part, hr.shape)
         _frame(above, middle, region, hr.shape)
-        told = image.shape == hr.shape and image is not hr and not against
         quality = (
             f"PSNR {psnr(window.forward(image), window.forward(hr), border):.2f} dB"
-            if told
+            if image.shape == hr.shape and image is not hr
             else f"{image.shape[1]}×{image.shape[0]}"
         )
         above.set_title(f"{name}\n{quality}", fontsize=9)
-        if name not in errors:
+        if name not in maps:
             below.axis("off")
             continue
+        heading, values = maps[name]
         mappable = below.imshow(
-            errors[name], cmap="RdBu_r", vmin=-limit, vmax=limit, aspect=aspect,
+            values, cmap="RdBu_r", vmin=-limit, vmax=limit, aspect=aspect,
             extent=(0, hr.shape[1], hr.shape[0], 0),
         )  # fmt: skip
         _bare(below)
         _show_only(below, view, hr.shape)
-        below.set_title(
-            f"body {'mean change' if against else 'MAE'} {float(judged_errors[name].mean()):.1f} {unit}".rstrip(),
-            fontsize=9,
-        )
+        below.set_title(heading, fontsize=9)
     _colour_bar(figure, panels[2, -1], mappable, unit)
     panels[2, 0].text(
-        0.0, 0.98, f"Grey: {display.name}.\nFrame: enlarged below.\nColour: method minus\n{reference}, {unit or 'units'}.",
+        0.0, 0.98, f"Grey: {display.name}.\nFrame: enlarged below.\nColour: {told}.",
         va="top", fontsize=9, color="#333333", transform=panels[2, 0].transAxes,
     )  # fmt: skip
     if title:
         figure.suptitle(title, fontsize=11)
-    _save(figure, path, dots, force)
+    return figure
 
 
 class Restored(NamedTuple):

@@ -15,7 +15,7 @@ from mesr.reproduce.plan import EQUAL, EXPERIMENTS, plan
 from mesr.reproduce.rows import Row
 from mesr.reproduce.running import Runner
 from mesr.reproduce.state import Trained, digest
-from mesr.reproduce.trainings import Setting, settings
+from mesr.reproduce.trainings import Setting, compound, settings
 
 
 def _rows(tmp_path: Path) -> list[Row]:
@@ -39,8 +39,8 @@ def test_the_compound_loss_is_held_against_as_many_steps_of_l1(tmp_path: Path) -
 def test_the_critic_alone_is_held_against_all_but_it(tmp_path: Path) -> None:
     rows = _rows(tmp_path)
     own = ("smoke-mesr-lite-perceptual-loss", "smoke-mesr-lite-compound-loss")
-    assert _names(figures._critic(rows)) == own
-    assert figures._critic([row for row in rows if row.method != own[0]]) is None
+    assert _names(figures._critic(rows, compound(BRIEF))) == own
+    assert figures._critic([row for row in rows if row.method != own[0]], compound(BRIEF)) is None
 
 
 def test_a_network_stands_beside_what_a_critic_made_of_it(tmp_path: Path) -> None:

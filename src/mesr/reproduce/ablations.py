@@ -15,9 +15,9 @@ from .rows import Row, trained
 from .sources import Source
 from .systems import SYSTEMS
 from .trainings import (
-    COMPOUND,
     Setting,
     Training,
+    compound,
     gone_on,
     lasting,
     of_another_seed,
@@ -84,7 +84,7 @@ def ablations(setting: Setting) -> list[Row]:
         rows.append(row(NETWORK, title, _varied(base, name, {"args": spec | changes})))
     rows.append(row(LOSS, "base: L1", gone_on(base, setting)))
     for name, (title, terms) in LOSSES.items():
-        losses = {term: weight for term, weight in COMPOUND.items() if term in terms}
+        losses = {term: weight for term, weight in compound(setting.budget).items() if term in terms}
         config = replace(tuned(base.config, losses, setting), name=f"{base.name}-{name}-loss")
         rows.append(row(LOSS, title, Training(config, base)))
     continuous = _varied(base, "continuous", sampling={"scales": [], "anisotropic": 0.25})

@@ -27,6 +27,8 @@ class Budget:
         split: which scans are measured. A smoke run proves nothing and so never looks at the test set.
         scales: measured for whatever has more than one.
         critic_steps, critic_features: of the adversarial term.
+        adversarial: its weight, γ. What shows the term within a few hundred steps takes over within thousands
+            (docs/explanation/losses.md).
         depths: of the perceptual term.
         scan: parameters of the simulated cone-beam scan (`degrade`), where they are not the defaults.
     """
@@ -44,6 +46,7 @@ class Budget:
     split: Literal["val", "test"]
     critic_steps: int
     critic_features: int
+    adversarial: float
     depths: tuple[int, ...]
     scan: str
     scales: tuple[str, ...] = SCALES
@@ -68,6 +71,7 @@ SMOKE = Budget(
     split="val",
     critic_steps=1,
     critic_features=8,
+    adversarial=0.1,
     depths=(1, 2),
     scan="views=60:element_mm=2",
 )
@@ -99,5 +103,6 @@ GPU = replace(
     batch=16,
     critic_steps=5,
     critic_features=64,
+    adversarial=0.01,
 )
 BUDGETS: dict[str, Budget] = {one.name: one for one in (SMOKE, CPU, GPU)}

@@ -20,11 +20,11 @@ FIRST = "MESR (L1)"
 """What the method is called by whose time the others' are told."""
 
 DEGRADED = (
-    "The network knows `bicubic` alone. `blur-bicubic` blurs before it shrinks, by a Gaussian whose σ counts low-resolution pixels"
+    "The networks know `bicubic` alone; the shipped ones end in [corrections](explanation/network.md#corrections-of-the-whole) by it"
+    " as well. `blur-bicubic` blurs before it shrinks, by a Gaussian whose σ counts low-resolution pixels"
     " (0.5 where none is named); `noise` adds white noise after it, whose σ is a share of the window (0.01 where none is named, for CT"
     " 20 HU); `kspace` cuts the spectrum off at what the coarse grid holds, as MR does, and is tried on CT as well."
 )
-NETWORK_GAIN = "network minus sinc, PSNR, dB [95 %]"
 
 
 def table1(rows: Sequence[Row], measured: Measured) -> str:
@@ -35,17 +35,14 @@ def table1(rows: Sequence[Row], measured: Measured) -> str:
         own = [row for row in rows if row.group == group]
         scales = own[0].scales
         body = []
-        for name, title, digits in MEASURES:
-            known = dict(zip(printed["scales"], printed[name], strict=True))
-            body.append(
-                [
-                    f"{title}, paper",
-                    *(
-                        f"{known[s][0]:.{digits}f} ± {known[s][1]:.{digits}f}" if s in known else NONE
-                        for s in scales
-                    ),
-                ]
-            )
+        for name, title, digits in (*MEASURES, IN_BODY):
+            if name in printed:
+                known = dict(zip(printed["scales"], printed[name], strict=True))
+                cells = (
+                    f"{known[s][0]:.{digits}f} ± {known[s][1]:.{digits}f}" if s in known else NONE
+                    for s in scales
+                )
+                body.append([f"{title}, paper", *cells])
             body += [
                 [f"{title}, {row.title}", *(spread(measured.mean(row, s, name), digits) for s in scales)]
                 for row in own
@@ -117,7 +114,7 @@ def ablations(rows: Sequence[Row], measured: Measured, headline: str) -> str:
 
 
 def robustness(rows: Sequence[Row], measured: Measured) -> str:
-    """Degradations down, for CT and for MR; PSNR of each method and the gain over the windowed sinc."""
+    """Degradations down, for CT and for MR; PSNR of each method, whole and inside the body, and networks' gains over the windowed sinc."""
     parts = []
     for sites in dict.fromkeys(row.sites for row in rows):
         own = [row for row in rows if row.sites == sites]
@@ -126,29 +123,29 @@ def robustness(rows: Sequence[Row], measured: Measured) -> str:
             what = "MR" if found[0].modality == "MR" else "Patients' CT"
             parts.append(f"{what}, {', '.join(measured.sites(own))}: {population(found)}.")
             several = len(measured.sites(own)) > 1
-            parts.append(_robust(own, measured, gain=not several))
+            parts += [
+                _robust(own, measured, *measure, gain=not several) for measure in (MEASURES[0], IN_BODY)
+            ]
             parts += _robust_by_site(own, measured) if several else []
     return "\n\n".join([DEGRADED, *parts]) if parts else ""
 
 
-def _robust(rows: Sequence[Row], measured: Measured, *, gain: bool) -> str:
-    """PSNR over all the rows' slices; their gain too, where that is not told site by site."""
+def _robust(
+    rows: Sequence[Row], measured: Measured, measure: str, title: str, digits: int, *, gain: bool
+) -> str:
+    """A measure over all the rows' slices; networks' gains too, where they are not told site by site."""
     body = []
     titles = list(dict.fromkeys(row.title for row in rows))
+    networks = list(dict.fromkeys(row.title for row in rows if gain and row.cost))
     for group in dict.fromkeys(row.group for row in rows):
         own = {row.title: row for row in rows if row.group == group}
-        cells = [spread(measured.mean(own[t], "2"), 2) if t in own else NONE for t in titles]
-        if gain:
-            network, base = (
-                next((row for row in own.values() if kind(row)), None) for kind in (_learned, _sinc)
-            )
-            cells.append(interval(measured.difference(network, base, "2")) if network and base else NONE)
+        cells = [spread(measured.mean(own[t], "2", measure), digits) if t in own else NONE for t in titles]
+        base = next(filter(_sinc, own.values()), None)
+        for network in networks:
+            known = measured.difference(own[network], base, "2", measure) if base and network in own else None
+            cells.append(interval(known, digits))
         body.append([group, *cells])
-    return markdown(["PSNR, dB", *titles, *([NETWORK_GAIN] if gain else [])], body)
-
-
-def _learned(row: Row) -> bool:
-    return bool(row.trainings)
+    return markdown([title, *titles, *(f"{one} minus sinc [95 %]" for one in networks)], body)
 
 
 def _sinc(row: Row) -> bool:
@@ -156,17 +153,20 @@ def _sinc(row: Row) -> bool:
 
 
 def _robust_by_site(rows: Sequence[Row], measured: Measured) -> list[str]:
-    """The network's gain at each site; the lung's are of a soft and of a sharp kernel."""
+    """Each network's gain at each site, whole and inside the body; the lung's are of a soft and of a sharp kernel."""
     sites = measured.sites(rows)
-    body = []
-    for group in dict.fromkeys(row.group for row in rows):
-        own = [row for row in rows if row.group == group and measured.of(row)]
-        for network in (row for row in own if row.trainings):
-            for base in (row for row in own if row.system == "sinc"):
-                gains = (interval(measured.difference(network, base, "2", site=site)) for site in sites)
-                body.append([group, *gains])
-    places = (measured.place(site, rows) for site in sites)
-    return [markdown([NETWORK_GAIN, *places], body)] if body else []
+    places = [measured.place(site, rows) for site in sites]
+    parts = []
+    for name, title, digits in (MEASURES[0], IN_BODY):
+        body = []
+        for group in dict.fromkeys(row.group for row in rows):
+            own = [row for row in rows if row.group == group and measured.of(row)]
+            for network in (row for row in own if row.cost):
+                for base in filter(_sinc, own):
+                    gains = (measured.difference(network, base, "2", name, site) for site in sites)
+                    body.append([group, network.title, *(interval(one, digits) for one in gains)])
+        parts += [markdown(["", f"minus sinc, {title} [95 %]", *places], body)] if body else []
+    return parts
 
 
 def as_is(found: Sequence[Finding]) -> str:

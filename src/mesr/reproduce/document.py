@@ -26,7 +26,7 @@ from .rows import Experiment, Row
 from .sources import files_of
 from .systems import SYSTEMS, System
 from .table2 import table2
-from .trainings import COMPOUND, Setting
+from .trainings import Setting, compound
 
 CAVEATS = """\
 * The paper's test slices are in-house and others than ours.
@@ -262,7 +262,7 @@ def _protocol(setting: Setting, measured: Measured, rows: Sequence[Row]) -> str:
     lines = [
         ["steps of a training; of a fine-tuning", f"{budget.steps:,}; {budget.tuning:,}"],
         ["patch, low-resolution pixels; of a fine-tuning; batch", f"{budget.patch}; {budget.tuning_patch}; {budget.batch}"],
-        ["losses of a fine-tuning", ", ".join(f"{name} {weight:g}" for name, weight in COMPOUND.items())],
+        ["losses of a fine-tuning", ", ".join(f"{name} {weight:g}" for name, weight in compound(budget).items())],
         ["perceptual term", f"{Path(setting.vgg).name}, depths {', '.join(map(str, budget.depths))}"],
         ["low-resolution images", "bicubic, a = −0.5, anti-aliased, pixel centres aligned; unless named otherwise"],
         [SCANNED, f"`{simulation(setting)}`: {_parameters(simulation(setting))} (docs/explanation/degradation.md)"],

@@ -24,7 +24,7 @@ from .rows import Row, before
 from .running import Runner
 from .systems import SYSTEMS, UNTRAINED
 from .timing import SECONDS
-from .trainings import COMPOUND
+from .trainings import compound
 
 Captioned = tuple[str, Path]
 
@@ -217,8 +217,16 @@ def changes(rows: Sequence[Row], runner: Runner, folder: Path) -> list[Captioned
     done = [row for row in rows if row.trainings and runner.shows(row)]
     made: list[Captioned] = []
     for told, name, pair in (
-        ("what the adversarial and perceptual terms changed", "invented", _compound(done)),
-        ("what the adversarial term changed in mesr-lite", "invented-by-critic", _critic(done)),
+        (
+            "what the adversarial and perceptual terms changed, and where away from the truth",
+            "invented",
+            _compound(done),
+        ),
+        (
+            "what the adversarial term changed in mesr-lite, and where away from the truth",
+            "invented-by-critic",
+            _critic(done, compound(runner.setting.budget)),
+        ),
     ):
         if pair is not None:
             start, after = ((row.title, runner.networks.path(row.trainings[0])) for row in pair)
@@ -238,10 +246,11 @@ def _compound(done: Sequence[Row]) -> tuple[Row, Row] | None:
     return (start, after) if start and after else None
 
 
-def _critic(done: Sequence[Row]) -> tuple[Row, Row] | None:
+def _critic(done: Sequence[Row], losses: Collection[str]) -> tuple[Row, Row] | None:
     """mesr-lite fine-tuned on all three losses, behind the one that went on for as many steps without a critic."""
     own = {frozenset(row.trainings[0].config.losses): row for row in done if row.group == LOSS}
-    start, after = own.get(frozenset(COMPOUND) - {"adversarial"}), own.get(frozenset(COMPOUND))
+    every = frozenset(losses)
+    start, after = own.get(every - {"adversarial"}), own.get(every)
     return (start, after) if start and after else None
 
 

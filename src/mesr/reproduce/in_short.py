@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from ..tables import markdown
 from .measured import MEASURES, NONE, Measured, interval, spread
-from .plan import EQUAL, JUDGED_PARTS, LONGER
+from .plan import EQUAL, JUDGED_PARTS, LONGER, PUBLISHED
 from .rows import Row
 from .verdicts import IN_BODY, NO, UNDECIDED, WEAKEST, YES, Verdicts, leader_of, named
 
@@ -31,7 +31,7 @@ def in_short(
     }
     body = []
     for group, held in parts_of_table2.items():
-        told = _steps(held) if group == LONGER else ""
+        told = {LONGER: _steps(held), PUBLISHED: ", all as published"}.get(group, "")
         body += _at_twice(held, told)
         for own, other in held.pairs():
             scales = [scale for scale in own.scales if scale in other.scales]
@@ -50,11 +50,18 @@ def in_short(
         return ""
     parts = [leads] if (leads := _leads(parts_of_table2[EQUAL], measured)) else []
     parts += [
-        markdown(["claim, on equal terms", "measured by", *(f"{_spoken(word)}, at" for word in SPOKEN)], body)
+        markdown(
+            [
+                "claim, on equal terms unless it says otherwise",
+                "measured by",
+                *(f"{_spoken(word)}, at" for word in SPOKEN),
+            ],
+            body,
+        )
     ]
     parts.append(
         "How they are judged: [what holds](#on-equal-terms-what-holds). PSNR is of the whole slice where no body is named. What was"
-        " trained for longer or on one patient is given the chance of the other trainings. MR is not judged: the networks learned from CT."
+        " trained for longer, as published or on one patient is given the chance of the other trainings. MR is not judged: the networks learned from CT."
     )
     parts += [f"{margin}."] if (margin := parts_of_table2[EQUAL].margin(headline)) else []
     return "\n\n".join(parts)
@@ -62,7 +69,7 @@ def in_short(
 
 def _leads(held: Verdicts, measured: Measured) -> str:
     """Markdown of MESR at ×2 on every site, beside what is used today and beside MetaRDN; empty where it is not measured."""
-    ours = leader_of(held.networks, "mesr")
+    ours = held.leader
     if ours is None:
         return ""
     others = [

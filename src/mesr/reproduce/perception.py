@@ -88,11 +88,11 @@ def invented(
     folder: Path,
     options: Options = Options(),  # noqa: B008
     *,
-    told: str = "what the adversarial and perceptual terms changed",
+    told: str = "what the adversarial and perceptual terms changed, and where away from the truth",
     name: str = "invented",
     finish: picture.Finish = picture.Finish(),  # noqa: B008
 ) -> Iterator[tuple[str, Path]]:
-    """Draw, for the middle slice of every site, what a loss changed; yields site and picture.
+    """Draw, for the middle slice of every site, what a loss changed and where that leads away from the truth; yields site and picture.
 
     Args:
         plain, perceptual: the network without and with it.
@@ -109,9 +109,9 @@ def invented(
             next(iter(restored([model], pair, one.window, options).values())) for model in models
         )
         path = folder / f"{safe_name(one.site)}-{name}{finish.suffix}"
-        picture.comparison(
-            one.window.inverse(pair.lr), {perceptual[0]: after}, before, path, one.window, one.volume.unit,
-            against=plain[0], dots=finish.dots,
+        picture.change(
+            one.window.inverse(pair.lr), before, after, one.window.inverse(pair.hr), path, one.window, one.volume.unit,
+            names=(plain[0], perceptual[0]), dots=finish.dots,
             title=f"{one.site}, ×{SCALE}: {told}. Research use only.",
             force=True,
         )  # fmt: skip

@@ -7,12 +7,22 @@ from collections.abc import Sequence
 from ..tables import markdown
 from .measured import MEASURES, NONE, Measured, interval, millions, spread
 from .paper import paper
-from .plan import EQUAL, JUDGED_PARTS, LONGER, PUBLISHED, SHIPPED
+from .plan import EQUAL, JUDGED_PARTS, LONGER, PUBLISHED, SHIPPED, on_equal_terms
 from .rows import Row, before
 from .verdicts import IN_BODY, Verdicts, leader_of, named
 
 LEADERS = {EQUAL: "mesr", LONGER: "mesr", SHIPPED: "mesr-1", PUBLISHED: "mesr-paper"}
 """The system that every other is compared with, in each part of Table 2."""
+
+TOLD = {
+    SHIPPED: "Beside what is shipped stand networks of the part on equal terms, which had far fewer steps.",
+    PUBLISHED: "Each from its own beginning, at its own rate, for the steps of this budget, which are far fewer than its authors': the"
+    " order says how fast each learns so, and nothing about its end.",
+}
+"""What a reader of a part is told first."""
+
+BESIDE_SHIPPED = ("meta-rdn", "mesr-lite", "mesr")
+"""Systems that are shown with the shipped networks as they are on equal terms."""
 
 BODY = (
     ("psnr_body", "PSNR, dB", 2), ("mae_body", "MAE, HU", 2), ("rmse_body", "RMSE, HU", 2),
@@ -30,13 +40,15 @@ def table2(rows: Sequence[Row], measured: Measured, headline: str, ct: Sequence[
     parts = []
     for group in LEADERS:
         there = [row for row in rows if row.group == group]
+        if group == SHIPPED and there:
+            there += [row for row in rows if on_equal_terms(row) and row.system in BESIDE_SHIPPED]
         # At ×2 a family's first member answers, which has a row of its own.
         own = [row for row in there if "2" in row.scales and not row.family]
         if not own:
             continue
         wide = [row for row in there if row.scales != ("2",)]
         leader = leader_of(own, LEADERS[group])
-        parts += [f"### {group}", _systems(own, measured, headline, leader)]
+        parts += [f"### {group}", TOLD.get(group, ""), _systems(own, measured, headline, leader)]
         if group in JUDGED_PARTS:
             held = Verdicts(there, rows, measured, ct)
             parts += _titled(f"### {group}, what holds", held.text(headline))

@@ -20,10 +20,6 @@ from .budgets import Budget
 from .sources import Source
 from .systems import System, Terms
 
-COMPOUND = {"l1": 1.0, "perceptual": 0.03, "adversarial": 0.1}
-"""λ, η and γ of Eq. (12), for which the paper gives no values; chosen on val
-(docs/explanation/losses.md)."""
-
 JOIN = 0.2
 """Share of a fine-tuning after which the adversarial term joins, and over which it then rises."""
 
@@ -104,15 +100,20 @@ def training(system: System, terms: Terms, setting: Setting, scale: int | None =
         return Training(config)
     start = training(system.after, terms, setting, scale)
     if terms == "equal":
-        return Training(tuned(config, COMPOUND, setting), start)
+        return Training(tuned(config, compound(budget), setting), start)
     depths = () if budget.tiny else system.depths
-    config = tuned(config, system.second or COMPOUND, setting, depths)
+    config = tuned(config, system.second or compound(budget), setting, depths)
     config.optimiser = published_optimiser(system.rate, budget.tuning)
     config.critic.loss = system.critic
     if system.critic != "wasserstein":  # A published discriminator learns in turns, from the first step on.
         config.critic.steps, config.schedule = 1, {}
         config.critic.features = config.critic.features if budget.tiny else PUBLISHED_FEATURES
     return Training(config, start)
+
+
+def compound(budget: Budget) -> dict[str, float]:
+    """λ, η and γ of Eq. (12), for which the paper gives no values; chosen on val (docs/explanation/losses.md)."""
+    return {"l1": 1.0, "perceptual": 0.03, "adversarial": budget.adversarial}
 
 
 def network_cost(one: Training) -> Cost:

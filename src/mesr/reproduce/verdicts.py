@@ -21,10 +21,10 @@ HOLDS = (
 SEEDS = (
     "Only these were trained with another seed: {networks}. That is a rough guess of chance, by which of networks that are"
     " equal one in {odds} would still be told apart, were it for the interval as well. Where it was measured at ×2 alone, ×2"
-    " stands for the other scales.{lasting}"
+    " stands for the other scales.{elsewhere}"
 )
 NO_SEEDS = "No other seed is measured yet: the interval decides."
-LASTING = " What was trained for longer is given the chance of the shorter trainings."
+ELSEWHERE = " What was trained otherwise is given the chance of those."
 
 IN_BODY = ("psnr_body", "body PSNR, dB", 2)
 JUDGED = (*MEASURES, IN_BODY)
@@ -32,9 +32,15 @@ JUDGED = (*MEASURES, IN_BODY)
 
 PAIRS = (
     ("mesr", "meta-rdn"), ("mesr", "miassr"), ("mesr", "mesr-lite"), ("mesr-lite", "miassr"), ("mesr", "edsr-16x64"),
-    ("mesr-compound", "meta-rdn"), ("mesr-compound", "miassr-gan"),
+    ("mesr-compound", "meta-rdn"), ("mesr-compound", "miassr-gan"), ("mesr-paper", "meta-rdn"), ("mesr-paper", "miassr"),
 )  # fmt: skip
 """Of the systems that answer every scale, by one network or by one for each whole scale: which was to be ahead of which."""
+
+LEADERS = ("mesr", "mesr-paper")
+"""Which was to be ahead of every other: the first of them that a part of Table 2 has."""
+
+SECOND = ("mesr-compound", "mesr-paper-compound")
+"""What their second stages are called; a leader's own is no rival of it."""
 
 YES, NO, UNDECIDED = "yes", "**no**", "undecided"
 WEAKEST = (NO, UNDECIDED, YES)
@@ -93,10 +99,11 @@ class Verdicts:
         self.networks = [
             row
             for row in self.rows
-            if row.trainings and not row.control and row.system != "mesr-compound" and measured.of(row, "2")
+            if row.trainings and not row.control and row.system not in SECOND and measured.of(row, "2")
         ]
+        self.leader = next(filter(None, (leader_of(self.networks, name) for name in LEADERS)), None)
         self._seeds = _seeds(table2, measured)
-        self._longer = bool(rows) and rows[0].group != EQUAL
+        self._elsewhere = bool(rows) and rows[0].group != EQUAL
 
     def text(self, headline: str) -> str:
         """Markdown of what holds at ×2; empty where nothing of it is measured."""
@@ -107,13 +114,12 @@ class Verdicts:
     def claims(self) -> list[tuple[Row, list[Row], str]]:
         """Which row was to be ahead of which others at ×2, where there are such, and what these are, in the singular."""
         found = []
-        mesr = leader_of(self.networks, "mesr")
-        if mesr is not None:
+        if (mesr := self.leader) is not None:
             found.append((mesr, [row for row in self.networks if row is not mesr], "other network"))
             averaged = [row for row in self.rows if row.averaged and self.measured.of(row, "2")]
             found.append((mesr, averaged, "network averaged over eight orientations"))
         known = [row for row in self.rows if row.trainings and not row.control and self.measured.of(row, "2")]
-        if compound := leader_of(known, "mesr-compound"):
+        for compound in filter(None, (leader_of(known, name) for name in SECOND)):
             second = [row for row in known if SYSTEMS[row.system].origin and row is not compound]
             found.append((compound, second, "other network with a second stage"))
         for alone in (row for row in self.rows if row.control and row.system == "mesr" and _one_scale(row)):
@@ -123,7 +129,7 @@ class Verdicts:
 
     def margin(self, site: str) -> str:
         """Whether MESR is ahead of MetaRDN by as much as the paper says of its own; empty where that is not measured."""
-        ours, theirs = (leader_of(self.networks, name) for name in ("mesr", "meta-rdn"))
+        ours, theirs = self.leader, leader_of(self.networks, "meta-rdn")
         found = self.measured.difference(ours, theirs, "2", site=site) if ours and theirs else None
         if not (ours and theirs and found):
             return ""
@@ -221,8 +227,12 @@ class Verdicts:
 
     def _holds(self) -> str:
         names = ", ".join(base.title for base, _ in self._seeds.values())
-        lasting = LASTING if self._longer else ""
-        told = SEEDS.format(networks=names, odds=len(self._seeds) + 1, lasting=lasting) if names else NO_SEEDS
+        elsewhere = ELSEWHERE if self._elsewhere else ""
+        told = (
+            SEEDS.format(networks=names, odds=len(self._seeds) + 1, elsewhere=elsewhere)
+            if names
+            else NO_SEEDS
+        )
         return HOLDS.format(seeds=told)
 
     def _by_chance(self, scale: str, measure: str, site: str) -> float:
