@@ -1,6 +1,6 @@
 """What shortcuts change in a result: bfloat16 against float32, tiles against the whole slice, in HU.
 
-    python benchmarks/exactness.py --model mesr-lite-1 --scale 2
+    python benchmarks/exactness.py --model mesr-lite-2 --scale 2
 
 The slice is pydicom's own head CT, shrunk, so that the truth is known and PSNR can be told.
 """
@@ -32,7 +32,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--model", default="mesr-lite-1")
+    parser.add_argument("--model", default="mesr-lite-2")
     parser.add_argument("--scale", default="2")
     parser.add_argument("--json", type=Path, help="save what was measured")
     arguments = parser.parse_args()

@@ -1,4 +1,4 @@
-"""Time and peak memory of one slice: `python benchmarks/speed.py --model mesr-lite-1 --size 512 --scale 2`.
+"""Time and peak memory of one slice: `python benchmarks/speed.py --model mesr-lite-2 --size 512 --scale 2`.
 
 Prints the machine's float32 and bfloat16 ceilings beside the medians, so that a figure can be judged.
 """
@@ -54,7 +54,7 @@ def peak_bytes() -> int:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--model", default="mesr-lite-1")
+    parser.add_argument("--model", default="mesr-lite-2")
     parser.add_argument("--size", type=int, default=512)
     parser.add_argument("--scale", default="2")
     parser.add_argument("--runs", type=int, default=3)

@@ -29,8 +29,8 @@ DIST = ROOT / "dist"
 NEEDED = (
     "mesr/weights/mesr-1.safetensors",
     "mesr/weights/mesr-1.md",
-    "mesr/weights/mesr-lite-1.safetensors",
-    "mesr/weights/mesr-lite-1.md",
+    "mesr/weights/mesr-lite-2.safetensors",
+    "mesr/weights/mesr-lite-2.md",
     "mesr/kernels/products.c",
     "mesr/kernels/winograd.c",
     "mesr/py.typed",

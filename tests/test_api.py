@@ -102,16 +102,16 @@ def _shipped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_auto_takes_the_quick_shipped_weights_for_ct_where_both_are_there(shipped: Path) -> None:
     tiny_weights(shipped / "mesr-1.safetensors", "mesr-1")
     assert chosen(scan_of(head(), modality="CT")) == ("mesr-1", ())
-    tiny_weights(shipped / "mesr-lite-1.safetensors", "mesr-lite-1")
-    assert chosen(scan_of(head(), modality="CT")) == ("mesr-lite-1", ())
+    tiny_weights(shipped / "mesr-lite-2.safetensors", "mesr-lite-2")
+    assert chosen(scan_of(head(), modality="CT")) == ("mesr-lite-2", ())
 
 
 def test_auto_takes_weights_that_know_mr_else_the_sinc_and_says_so(shipped: Path) -> None:
     tiny_weights(shipped / "mesr-1.safetensors", "mesr-1")
     name, notes = chosen(scan_of(head(), modality="MR"))
     assert (name, [note.code for note in notes]) == ("sinc", ["no-mr-weights"])
-    tiny_weights(shipped / "mesr-lite-1.safetensors", "mesr-lite-1", modalities=["CT", "MR"])
-    assert chosen(scan_of(head(), modality="MR")) == ("mesr-lite-1", ())
+    tiny_weights(shipped / "mesr-lite-2.safetensors", "mesr-lite-2", modalities=["CT", "MR"])
+    assert chosen(scan_of(head(), modality="MR")) == ("mesr-lite-2", ())
 
 
 @pytest.mark.parametrize("name", weights.shipped())

@@ -155,7 +155,7 @@ def comparison(
         OutputError: the figure cannot be written there.
     """
     errors = {name: image - hr for name, image in images.items()}
-    judged = _judged(lr, hr, window)
+    judged = _judged(lr, hr, body_mask(window.forward(hr)))
     maps = {
         name: (f"body MAE {float(np.abs(judged(error)).mean()):.1f} {unit}".rstrip(), error)
         for name, error in errors.items()
@@ -191,22 +191,22 @@ def change(
         OutputError: the figure cannot be written there.
     """
     changed, farther = after - before, np.abs(after - hr) - np.abs(before - hr)
-    judged = _judged(lr, hr, window)
+    judged = _judged(lr, hr, body_mask(window.forward(hr)))
     worse, better = (float((judged(farther) * sign).clip(0).mean()) for sign in (1, -1))
     maps = {
         names[0]: (f"changed by {float(np.abs(judged(changed)).mean()):.1f} {unit}".rstrip(), changed),
         names[1]: (f"away {worse:.1f}, nearer {better:.1f} {unit}".rstrip(), farther),
     }
-    told = f"after minus before; then\nits error minus the\nerror before: red where\nfarther from the truth.\nMeans over the body, {unit or 'units'}"
+    told = f"left, what changed;\nright, where the error\ngrew (red) or shrank.\nMeans over the body, {unit or 'units'}"
     figure = _beside(
         lr, dict(zip(names, (before, after), strict=True)), hr, maps, told, window, unit, title=title
     )
     _save(figure, path, dots, force)
 
 
-def _judged(lr: FloatImage, hr: FloatImage, window: Window) -> Callable[[FloatImage], FloatImage]:
+def _judged(lr: FloatImage, hr: FloatImage, body: Mask) -> Callable[[FloatImage], FloatImage]:
     """Takes the pixels of an image that are judged: the body's, or all where there is none, less a border."""
-    border, body = _border(lr, hr), body_mask(window.forward(hr))
+    border = _border(lr, hr)
     inside = inner(body, border) if body.any() else np.ones_like(inner(body, border))
     return lambda image: inner(image, border)[inside]
 
@@ -231,7 +231,7 @@ def _beside(
     border, body = _border(lr, hr), body_mask(window.forward(hr))
     region = region or most_detailed(display.grey(hr), inside=body)
     view = around(body)
-    judged = _judged(lr, hr, window)
+    judged = _judged(lr, hr, body)
     limit = _round_up(max(float(np.percentile(np.abs(judged(values)), 97)) for _, values in maps.values()))
     columns = len(images) + 2
     tall = aspect * (view.height * hr.shape[0]) / (view.width * hr.shape[1])

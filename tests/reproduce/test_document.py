@@ -18,8 +18,9 @@ from mesr.reproduce.document import document
 from mesr.reproduce.findings import Finding, Findings
 from mesr.reproduce.ladder import ladder
 from mesr.reproduce.measured import Measured, interval, millions, population, spread
-from mesr.reproduce.plan import DEGRADATIONS, EQUAL, EXPERIMENTS, LONGER, plan
+from mesr.reproduce.plan import DEGRADATIONS, EQUAL, EXPERIMENTS, LONGER, PUBLISHED, SHIPPED, plan
 from mesr.reproduce.state import Fate, State, Trained
+from mesr.reproduce.table2 import table2
 from mesr.reproduce.trainings import Setting
 from mesr.reproduce.verdicts import Verdicts, verdict
 from mesr.results import ResultsFile
@@ -334,7 +335,59 @@ def test_what_is_trained_for_longer_has_the_chance_of_the_shorter_training(
     longer = [row for row in rows if row.group == LONGER]
     held = Verdicts(longer, rows, Measured(tmp_path, state), ["pelvis"])
     assert "undecided, +0.50 [+0.50, +0.50] against MetaRDN-A" in held.text("pelvis")
-    assert "What was trained otherwise is given the chance of those" in held.text("pelvis")
+    assert "What was trained otherwise is given the chance of these networks" in held.text("pelvis")
+
+
+def test_the_papers_own_network_is_judged_as_published(setting: Setting, tmp_path: Path) -> None:
+    """It leads there, and nowhere where MESR is to be measured."""
+    rows = plan(["table2"], setting)
+    state, file = State(tmp_path, "smoke", "scans"), ResultsFile(tmp_path / "results.csv")
+    psnr = {"mesr-paper": 41.0, "mesr-paper-published": 40.0, "rdn-x2-published": 41.0, "meta-rdn": 42.0}
+    for row in rows:
+        name = row.method.removeprefix("smoke-")
+        if name in psnr and not row.averaged:
+            _done(state.fate(row), row.method)
+            for number in (1, 2):
+                file.add(result(model=row.method, slice=number, data_sha256=str(number), psnr=psnr[name]))
+    measured = Measured(tmp_path, state)
+    held = {
+        group: Verdicts([row for row in rows if row.group == group], rows, measured, ["pelvis"])
+        for group in (EQUAL, PUBLISHED)
+    }
+    assert "**no**, -1.00 [-1.00, -1.00] against RDN-A" in held[PUBLISHED].text("pelvis")
+    assert held[EQUAL].leader is None
+    assert "MESR as printed (L1) (smoke) ahead of MetaRDN-A (smoke)" in held[EQUAL].at_every_scale()
+
+
+def test_networks_on_equal_terms_stand_beside_what_is_shipped(setting: Setting, tmp_path: Path) -> None:
+    shown = setting._replace(budget=replace(setting.budget, tiny=False))
+    text = table2(
+        plan(["table2"], shown), Measured(tmp_path, State(tmp_path, "smoke", "scans")), "pelvis", []
+    )
+    part = text.partition(f"### {SHIPPED}")[2].partition("###")[0]
+    for told in ("far fewer steps", "| mesr-1 ", "| MetaRDN-A ", "| mesr-lite (L1) ", "| MESR (L1) "):
+        assert told in part, told
+    assert "nothing about its end" in text.partition(f"### {PUBLISHED}")[2]
+
+
+def test_shipped_networks_are_held_against_the_windowed_sinc_where_scans_are_degraded(
+    setting: Setting, tmp_path: Path
+) -> None:
+    shown = setting._replace(budget=replace(setting.budget, tiny=False))
+    rows = [row for row in plan(["robustness"], shown) if row.group == "noise"]
+    state, file = State(tmp_path, "smoke", "scans"), ResultsFile(tmp_path / "results.csv")
+    psnr = {"sinc": 38.0, "mesr-1": 37.0}
+    for row in rows:
+        _done(state.fate(row), row.method)
+        figures = {"psnr": psnr.get(row.method, 40.0), "psnr_body": psnr.get(row.method, 40.0) - 5}
+        file.add(result(model=row.method, degradation=text_of(recipe("noise")), **figures))
+    text = comparison.robustness(rows, Measured(tmp_path, state))
+    heads = [line for line in text.splitlines() if "mesr-1 minus sinc" in line]
+    assert len(heads) == 2, "whole and inside the body"
+    for head in heads:
+        column = head.split("|").index(next(cell for cell in head.split("|") if "mesr-1 minus sinc" in cell))
+        (line,) = (text.splitlines()[text.splitlines().index(head) + 2],)
+        assert line.split("|")[column].strip() == "-1.00"
 
 
 def test_the_page_says_in_short_what_holds(setting: Setting, tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from mesr.reproduce.plan import DEGRADATIONS, EQUAL, EXPERIMENTS, LONGER, PUBLIS
 from mesr.reproduce.rows import Row
 from mesr.reproduce.state import State
 from mesr.reproduce.systems import SYSTEMS, UNTRAINED
-from mesr.reproduce.trainings import Setting, network_cost, of_another_seed, samples_at
+from mesr.reproduce.trainings import Setting, compound, network_cost, of_another_seed, samples_at
 from mesr.testset import MeasuredScan
 
 
@@ -88,6 +88,15 @@ def test_shipped_weights_stand_in_a_part_of_their_own(setting: Setting) -> None:
     assert {row.system for row in rows} == {"sinc", *weights.shipped()}
     costs = [row.cost for row in rows if row.system != "sinc"]
     assert all(cost is not None and cost.parameters > 1e6 for cost in costs)
+
+
+def test_a_long_fine_tuning_weighs_the_critic_less(setting: Setting) -> None:
+    """What shows the critic within 400 steps takes over within thousands (docs/explanation/losses.md)."""
+    for name, weight in (("cpu", 0.1), ("gpu", 0.01)):
+        rows = _table2(setting._replace(budget=BUDGETS[name]), EQUAL)
+        (row,) = (row for row in rows if row.system == "mesr-compound")
+        assert row.trainings[0].config.losses["adversarial"] == weight
+        assert compound(BUDGETS[name])["adversarial"] == weight
 
 
 def test_on_equal_terms_only_network_and_scales_differ(setting: Setting) -> None:

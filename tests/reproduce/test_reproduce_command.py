@@ -169,7 +169,7 @@ def test_shipped_weights_can_be_chosen(scans: Path, tmp_path: Path) -> None:
         "table2",
         "--list",
         "--only",
-        "mesr-lite-1",
+        "mesr-lite-2",
         "--budget",
         "cpu",
         "--data",

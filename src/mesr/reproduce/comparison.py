@@ -20,8 +20,8 @@ FIRST = "MESR (L1)"
 """What the method is called by whose time the others' are told."""
 
 DEGRADED = (
-    "The networks know `bicubic` alone; the shipped ones end in [corrections](explanation/network.md#corrections-of-the-whole) by it"
-    " as well. `blur-bicubic` blurs before it shrinks, by a Gaussian whose σ counts low-resolution pixels"
+    "The networks know `bicubic` alone; the shipped ones end in [corrections](explanation/network.md#corrections-of-the-whole) that"
+    " assume it. `blur-bicubic` blurs before it shrinks, by a Gaussian whose σ counts low-resolution pixels"
     " (0.5 where none is named); `noise` adds white noise after it, whose σ is a share of the window (0.01 where none is named, for CT"
     " 20 HU); `kspace` cuts the spectrum off at what the coarse grid holds, as MR does, and is tried on CT as well."
 )

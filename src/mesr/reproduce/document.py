@@ -38,7 +38,7 @@ CAVEATS = """\
   say either, and its bicubic interpolation is so far below any of shrunk CT that its 0.75 dB may well be of another task.
 * It trained on patches of 96 pixels at a rate of 4e-4, and tested on slices of three patients; it tells no weights of its three losses. Ours
   learned from other patients, other patches and far fewer steps ([protocol](#protocol), [scans](#scans)), with weights chosen here.
-* No patient's CBCT with the planning CT is public in this form; the CBCT here is simulated in its projections.
+* No patient's CBCT with the planning CT is at hand here; the CBCT is simulated in its projections.
 * "Equal terms" are ours: same scans, patches, steps, optimiser, averaging, centred coordinates and bicubic skip for
   every network but SRCNN, which starts from the bicubic image and has none. A network of one scale spends all its samples on it, one for six scales a sixth; the tables
   name both. What the other scales' samples are worth at ×2 the row "MESR (L1) at ×2 alone" says; at ×3 and ×4 the three networks
@@ -81,8 +81,9 @@ the validation scans beside MIASSR and MetaRDN. The paper's own network is calle
 
 NOT_SHIPPED = """\
 * **MESR of these tables is not what mesr ships.** Here 16 blocks whose first convolution is gated by level and contrast
-  answer in four orientations, all trained alike for this comparison; `mesr-1` and `mesr-lite-1` have 32 and 16 blocks
-  without gates, corrections of the whole, longer trainings and other losses. A part of Table 2, "as shipped", is theirs."""
+  answer in four orientations, all trained alike for this comparison; `mesr-1` and `mesr-lite-2` have 32 and 16 blocks
+  without gates, which would bind them to calibrated HU, corrections of the whole, longer trainings and other losses.
+  A part of Table 2, "as shipped", is theirs."""
 
 SHORT = """\
 * Trainings are short here: deep networks are furthest from their end, and the order of systems may change with more

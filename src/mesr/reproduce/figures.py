@@ -218,12 +218,12 @@ def changes(rows: Sequence[Row], runner: Runner, folder: Path) -> list[Captioned
     made: list[Captioned] = []
     for told, name, pair in (
         (
-            "what the adversarial and perceptual terms changed, and where away from the truth",
+            "what the adversarial and perceptual terms changed, and where that leads away from the truth",
             "invented",
             _compound(done),
         ),
         (
-            "what the adversarial term changed in mesr-lite, and where away from the truth",
+            "what the adversarial term changed in mesr-lite, and where that leads away from the truth",
             "invented-by-critic",
             _critic(done, compound(runner.setting.budget)),
         ),

@@ -88,7 +88,7 @@ def invented(
     folder: Path,
     options: Options = Options(),  # noqa: B008
     *,
-    told: str = "what the adversarial and perceptual terms changed, and where away from the truth",
+    told: str = "what the adversarial and perceptual terms changed, and where that leads away from the truth",
     name: str = "invented",
     finish: picture.Finish = picture.Finish(),  # noqa: B008
 ) -> Iterator[tuple[str, Path]]:

@@ -7,17 +7,14 @@ from collections.abc import Sequence
 from ..tables import markdown
 from .measured import MEASURES, NONE, Measured, interval, millions, spread
 from .paper import paper
-from .plan import EQUAL, JUDGED_PARTS, LONGER, PUBLISHED, SHIPPED, on_equal_terms
+from .plan import JUDGED_PARTS, LEADERS, PUBLISHED, SHIPPED, on_equal_terms
 from .rows import Row, before
 from .verdicts import IN_BODY, Verdicts, leader_of, named
-
-LEADERS = {EQUAL: "mesr", LONGER: "mesr", SHIPPED: "mesr-1", PUBLISHED: "mesr-paper"}
-"""The system that every other is compared with, in each part of Table 2."""
 
 TOLD = {
     SHIPPED: "Beside what is shipped stand networks of the part on equal terms, which had far fewer steps.",
     PUBLISHED: "Each from its own beginning, at its own rate, for the steps of this budget, which are far fewer than its authors': the"
-    " order says how fast each learns so, and nothing about its end.",
+    " order says how far each comes in these few steps, and nothing about its end.",
 }
 """What a reader of a part is told first."""
 

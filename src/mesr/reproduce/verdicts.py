@@ -9,7 +9,7 @@ from typing import NamedTuple
 from ..tables import Difference, markdown
 from .measured import MEASURES, NONE, Measured, interval
 from .paper import paper
-from .plan import EQUAL
+from .plan import EQUAL, LEADERS
 from .rows import Row
 from .systems import SYSTEMS
 from .trainings import of_another_seed
@@ -24,7 +24,7 @@ SEEDS = (
     " stands for the other scales.{elsewhere}"
 )
 NO_SEEDS = "No other seed is measured yet: the interval decides."
-ELSEWHERE = " What was trained otherwise is given the chance of those."
+ELSEWHERE = " What was trained otherwise is given the chance of these networks."
 
 IN_BODY = ("psnr_body", "body PSNR, dB", 2)
 JUDGED = (*MEASURES, IN_BODY)
@@ -36,11 +36,6 @@ PAIRS = (
 )  # fmt: skip
 """Of the systems that answer every scale, by one network or by one for each whole scale: which was to be ahead of which."""
 
-LEADERS = ("mesr", "mesr-paper")
-"""Which was to be ahead of every other: the first of them that a part of Table 2 has."""
-
-SECOND = ("mesr-compound", "mesr-paper-compound")
-"""What their second stages are called; a leader's own is no rival of it."""
 
 YES, NO, UNDECIDED = "yes", "**no**", "undecided"
 WEAKEST = (NO, UNDECIDED, YES)
@@ -85,7 +80,7 @@ class Verdicts:
     """What holds in a part of Table 2.
 
     Args:
-        rows: of the part.
+        rows: of the part, or of Table 3.
         table2: every row of Table 2, among which those of another seed are.
         sites: of CT, which the verdicts are about.
     """
@@ -94,16 +89,19 @@ class Verdicts:
         self, rows: Sequence[Row], table2: Sequence[Row], measured: Measured, sites: Sequence[str]
     ) -> None:
         self.measured, self.sites = measured, sites
+        group = rows[0].group if rows else EQUAL
+        name = LEADERS.get(group, LEADERS[EQUAL])
+        self._second = f"{name}-compound"
         self.wide = [row for row in rows if row.scales != ("2",)]
         self.rows = [row for row in rows if "2" in row.scales and not row.family]
         self.networks = [
             row
             for row in self.rows
-            if row.trainings and not row.control and row.system not in SECOND and measured.of(row, "2")
+            if row.trainings and not row.control and row.system != self._second and measured.of(row, "2")
         ]
-        self.leader = next(filter(None, (leader_of(self.networks, name) for name in LEADERS)), None)
+        self.leader = leader_of(self.networks, name)
         self._seeds = _seeds(table2, measured)
-        self._elsewhere = bool(rows) and rows[0].group != EQUAL
+        self._elsewhere = group != EQUAL
 
     def text(self, headline: str) -> str:
         """Markdown of what holds at ×2; empty where nothing of it is measured."""
@@ -119,7 +117,7 @@ class Verdicts:
             averaged = [row for row in self.rows if row.averaged and self.measured.of(row, "2")]
             found.append((mesr, averaged, "network averaged over eight orientations"))
         known = [row for row in self.rows if row.trainings and not row.control and self.measured.of(row, "2")]
-        for compound in filter(None, (leader_of(known, name) for name in SECOND)):
+        if compound := leader_of(known, self._second):
             second = [row for row in known if SYSTEMS[row.system].origin and row is not compound]
             found.append((compound, second, "other network with a second stage"))
         for alone in (row for row in self.rows if row.control and row.system == "mesr" and _one_scale(row)):
