@@ -278,7 +278,7 @@ def test_robustness_is_a_mean_over_patients_ct(setting: Setting) -> None:
     # What MR scanners do is tried on MR as well.
     mr = [row for row in rows if row.group not in DEGRADATIONS]
     assert {(row.sites, row.degradation) for row in mr} == {(("brain",), "kspace")}
-    assert [row.system for row in mr] == ["bicubic", "sinc", "mesr", *weights.shipped()]
+    assert [row.system for row in mr] == ["bicubic", "sinc", "mesr", *weights.ALIASES.values()]
     assert {row.group for row in plan(["robustness"], setting)} == {*DEGRADATIONS}
 
 

@@ -276,7 +276,7 @@ def _sites(setting: Setting, modality: str, *, phantom: bool) -> tuple[str, ...]
 
 
 def robustness(setting: Setting) -> list[Row]:
-    """MESR, and what is shipped, at ×2 where blur, noise or filter are not the ones they were trained on."""
+    """MESR, and the shipped `mesr` and `mesr-lite`, at ×2 where blur, noise or filter are not the ones they were trained on."""
     mesr = SYSTEMS["mesr"]
     known = training(mesr, "equal", setting)
     rows = []
@@ -288,5 +288,5 @@ def robustness(setting: Setting) -> list[Row]:
         rows += [untrained("robustness", group, name, **columns) for name in ("bicubic", "sinc")]
         rows.append(trained("robustness", group, mesr.title, mesr.name, known, **columns))
         if not setting.budget.tiny:
-            rows += [untrained("robustness", group, name, **columns) for name in weights.shipped()]
+            rows += [untrained("robustness", group, name, **columns) for name in weights.ALIASES.values()]
     return rows
