@@ -63,7 +63,7 @@ CAVEATS = """\
 * The networks learned from CT alone, but for the ablation with MR beside it, and the gates of MESR's first convolution are made for HU: what the tables say of
   MR is how each fares outside what it was made for.
 * The simulated CBCT of Table 1 is made slice by slice from the same slices, pixels and window as all else; pairs made
-  by `mesr prepare-pairs` follow the paper's 384² and body mask instead. Its noise is on the fine pixels: the larger the
+  by `mesr prepare-pairs` follow the paper's 384² and body mask instead; what registering them costs a network is told in docs/explanation/pairs.md. Its noise is on the fine pixels: the larger the
   scale, the more of it the shrinking averages away, so that ×2 may well be ahead of ×1.5 there.
 * Minutes of a training count pauses and whatever else the machine did meanwhile; they are no measure of speed.
 * MESR's first convolution and its orientations were chosen on the validation scans, to be ahead of MIASSR and MetaRDN
