@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 from volumes import enlarged, oblique, volume
 
-from mesr import picture, preview
+from mesr import display, picture, preview
 from mesr.errors import OutputError
 from mesr.intensity import HU_WINDOW, Window
 from mesr.volume import Volume
@@ -29,7 +29,7 @@ def slab(size: tuple[int, int, int] = (3, 64, 80)) -> Volume:
 
 
 def test_the_region_of_interest_is_where_the_detail_is() -> None:
-    region = picture.most_detailed(picture.SOFT_TISSUE.grey(slab().slices[0].values))
+    region = display.most_detailed(display.SOFT_TISSUE.grey(slab().slices[0].values))
     middle = (region.top + region.height / 2) * 64, (region.left + region.width / 2) * 80
     assert abs(middle[0] - 28) < 6
     assert abs(middle[1] - 38) < 6
@@ -42,15 +42,15 @@ def test_the_couch_has_no_say_where_the_detail_is() -> None:
     grey[80:100:4] = 1.0
     patient = np.zeros(grey.shape, dtype=bool)
     patient[22:58, 22:58] = True
-    assert picture.most_detailed(grey).top > 0.6
-    found = picture.most_detailed(grey, inside=patient)
+    assert display.most_detailed(grey).top > 0.6
+    found = display.most_detailed(grey, inside=patient)
     assert found.top + found.height < 0.6
-    assert picture.most_detailed(grey, inside=~(grey >= 0)) == picture.most_detailed(grey)
+    assert display.most_detailed(grey, inside=~(grey >= 0)) == display.most_detailed(grey)
 
 
 def test_a_region_shows_the_same_place_at_any_size() -> None:
     image = np.arange(64.0, dtype=np.float32).reshape(8, 8)
-    region = picture.Region(0.25, 0.5, 0.5, 0.25)
+    region = display.Region(0.25, 0.5, 0.5, 0.25)
     np.testing.assert_array_equal(region.cut(image), image[2:6, 4:6])
     twice = image.repeat(2, 0).repeat(2, 1)
     np.testing.assert_array_equal(region.cut(twice)[::2, ::2], image[2:6, 4:6])
@@ -60,19 +60,19 @@ def test_a_chest_is_shown_in_a_lung_window_and_a_pelvis_in_a_soft_one() -> None:
     pelvis = slab().slices[0].values
     chest = pelvis.copy()
     chest[20:44, 20:36] = chest[20:44, 44:60] = -850
-    assert picture.display_for(pelvis, "HU", HU_WINDOW) is picture.SOFT_TISSUE
-    assert picture.display_for(chest, "HU", HU_WINDOW) is picture.LUNG
-    assert picture.display_for(pelvis, "", Window(5, 95))[:2] == (5, 95)
+    assert display.display_for(pelvis, "HU", HU_WINDOW) is display.SOFT_TISSUE
+    assert display.display_for(chest, "HU", HU_WINDOW) is display.LUNG
+    assert display.display_for(pelvis, "", Window(5, 95))[:2] == (5, 95)
 
 
 def test_the_view_is_around_the_body() -> None:
     body = np.zeros((100, 200), dtype=bool)
     body[40:60, 50:150] = True
-    view = picture.around(body)
+    view = display.around(body)
     assert view.top == pytest.approx(0.37)
     assert view.left == pytest.approx(0.22)
     assert view.width == pytest.approx(0.555, abs=0.01)
-    assert picture.around(np.zeros((5, 5), dtype=bool)) == (0, 0, 1, 1)
+    assert display.around(np.zeros((5, 5), dtype=bool)) == (0, 0, 1, 1)
 
 
 @pytest.mark.parametrize("scale", ["1", "2.5"])

@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from .display import Region, display_for, most_detailed
 from .files import atomic_path
 from .intensity import HU_WINDOW, window_for
 from .metrics import body_mask
-from .picture import ACCENT, Region, display_for, most_detailed
+from .picture import ACCENT
 from .volume import FloatImage, Volume
 
 if TYPE_CHECKING:
