@@ -51,7 +51,7 @@ def main() -> None:
         prog="python benchmarks", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("parts", nargs="*", metavar="PART", help=f"of {', '.join(PARTS)}; all")
-    parser.add_argument("--model", default="mesr-lite-2")
+    parser.add_argument("--model", default="mesr-lite")
     parser.add_argument("--json", type=Path, help="save what was measured")
     arguments = parser.parse_args()
     if unknown := set(arguments.parts) - PARTS.keys():

@@ -122,7 +122,7 @@ def main() -> None:
         if arguments.what == "once":
             once(nodes, Path(folder), arguments.studies, arguments.model or "sinc")
         else:
-            speed(nodes, Path(folder), arguments.studies, arguments.slices, arguments.model or "mesr-lite-2")
+            speed(nodes, Path(folder), arguments.studies, arguments.slices, arguments.model or "mesr-lite")
 
 
 if __name__ == "__main__":

@@ -32,7 +32,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--model", default="mesr-lite-2")
+    parser.add_argument("--model", default="mesr-lite")
     parser.add_argument("--scale", default="2")
     parser.add_argument("--json", type=Path, help="save what was measured")
     arguments = parser.parse_args()

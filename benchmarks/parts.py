@@ -276,7 +276,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--model", default="mesr-lite-2")
+    parser.add_argument("--model", default="mesr-lite")
     parser.add_argument("--sizes", type=int, nargs="+", default=[128, 256, 512])
     parser.add_argument("--scales", nargs="+", default=list(SCALES))
     parser.add_argument("--runs", type=int, default=3)

@@ -54,7 +54,7 @@ def peak_bytes() -> int:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--model", default="mesr-lite-2")
+    parser.add_argument("--model", default="mesr-lite")
     parser.add_argument("--size", type=int, default=512)
     parser.add_argument("--scale", default="2")
     parser.add_argument("--runs", type=int, default=3)

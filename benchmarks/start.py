@@ -37,7 +37,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--model", default="mesr-lite-2")
+    parser.add_argument("--model", default="mesr-lite")
     parser.add_argument("--size", type=int, default=128)
     parser.add_argument("--runs", type=int, default=5)
     parser.add_argument("--json", type=Path, help="save what was measured")

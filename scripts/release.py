@@ -27,10 +27,7 @@ from urllib.parse import quote
 ROOT = Path(__file__).resolve().parents[1]
 DIST = ROOT / "dist"
 NEEDED = (
-    "mesr/weights/mesr-1.safetensors",
-    "mesr/weights/mesr-1.md",
-    "mesr/weights/mesr-lite-2.safetensors",
-    "mesr/weights/mesr-lite-2.md",
+    *(f"mesr/weights/{file.name}" for file in sorted((ROOT / "src" / "mesr" / "weights").glob("*.*"))),
     "mesr/kernels/products.c",
     "mesr/kernels/winograd.c",
     "mesr/py.typed",

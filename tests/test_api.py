@@ -18,6 +18,8 @@ from mesr.errors import UsageError, WeightsError
 from mesr.models import weights
 from mesr.upscaling import PREFERRED, chosen, wording
 
+MESR, LITE = weights.ALIASES["mesr"], weights.ALIASES["mesr-lite"]
+
 PUBLIC = """
     ArraySlices Card Derivation Geometry GeometryInput Grid InputError MesrError MissingExtra Note OutputError
     Slice Target TooLarge UnreadableInput UnsupportedInput UsageError Volume WeightsError Written __version__
@@ -100,18 +102,18 @@ def _shipped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_auto_takes_the_quick_shipped_weights_for_ct_where_both_are_there(shipped: Path) -> None:
-    tiny_weights(shipped / "mesr-1.safetensors", "mesr-1")
-    assert chosen(scan_of(head(), modality="CT")) == ("mesr-1", ())
-    tiny_weights(shipped / "mesr-lite-2.safetensors", "mesr-lite-2")
-    assert chosen(scan_of(head(), modality="CT")) == ("mesr-lite-2", ())
+    tiny_weights(shipped / f"{MESR}.safetensors", MESR)
+    assert chosen(scan_of(head(), modality="CT")) == (MESR, ())
+    tiny_weights(shipped / f"{LITE}.safetensors", LITE)
+    assert chosen(scan_of(head(), modality="CT")) == (LITE, ())
 
 
 def test_auto_takes_weights_that_know_mr_else_the_sinc_and_says_so(shipped: Path) -> None:
-    tiny_weights(shipped / "mesr-1.safetensors", "mesr-1")
+    tiny_weights(shipped / f"{MESR}.safetensors", MESR)
     name, notes = chosen(scan_of(head(), modality="MR"))
     assert (name, [note.code for note in notes]) == ("sinc", ["no-mr-weights"])
-    tiny_weights(shipped / "mesr-lite-2.safetensors", "mesr-lite-2", modalities=["CT", "MR"])
-    assert chosen(scan_of(head(), modality="MR")) == ("mesr-lite-2", ())
+    tiny_weights(shipped / f"{LITE}.safetensors", LITE, modalities=["CT", "MR"])
+    assert chosen(scan_of(head(), modality="MR")) == (LITE, ())
 
 
 @pytest.mark.parametrize("name", weights.shipped())

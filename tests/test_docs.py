@@ -95,7 +95,7 @@ def _desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     report.write(Path("report.json"), outcomes, found.notes)
     package = tmp_path / "package"
     (package / "weights").mkdir(parents=True)
-    for name in ("mesr-1", "mesr-lite-2"):
+    for name in weights.ALIASES.values():
         tiny_weights(package / "weights" / f"{name}.safetensors", name)
     stand_in = SimpleNamespace(files=lambda _: package, as_file=resources.as_file)
     monkeypatch.setattr(weights, "resources", stand_in)

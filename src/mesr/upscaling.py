@@ -22,7 +22,7 @@ from .volume import Note, Volume
 
 Loaded = tuple[SuperResolver, Card]
 Loader = Callable[[str], Loaded]
-PREFERRED = ("mesr-lite-2", "mesr-1")
+PREFERRED = (weights.ALIASES["mesr-lite"], weights.ALIASES["mesr"])
 """Shipped weights in the order `auto` takes them: what gains most for the time a slice takes."""
 
 ROUNDING = 1.01

@@ -13,6 +13,7 @@ from measurements import row as result
 from small_source import BRIEF, small_source
 
 from mesr.degrade import recipe, text_of
+from mesr.models.weights import ALIASES
 from mesr.reproduce import comparison, in_short
 from mesr.reproduce.document import document
 from mesr.reproduce.findings import Finding, Findings
@@ -25,6 +26,8 @@ from mesr.reproduce.trainings import Setting
 from mesr.reproduce.verdicts import Verdicts, verdict
 from mesr.results import ResultsFile
 from mesr.tables import Difference, Mean
+
+MESR = ALIASES["mesr"]
 
 
 @pytest.fixture
@@ -365,7 +368,7 @@ def test_networks_on_equal_terms_stand_beside_what_is_shipped(setting: Setting, 
         plan(["table2"], shown), Measured(tmp_path, State(tmp_path, "smoke", "scans")), "pelvis", []
     )
     part = text.partition(f"### {SHIPPED}")[2].partition("###")[0]
-    for told in ("far fewer steps", "| mesr-1 ", "| MetaRDN-A ", "| mesr-lite (L1) ", "| MESR (L1) "):
+    for told in ("far fewer steps", f"| {MESR} ", "| MetaRDN-A ", "| mesr-lite (L1) ", "| MESR (L1) "):
         assert told in part, told
     assert "nothing about its end" in text.partition(f"### {PUBLISHED}")[2]
 
@@ -376,16 +379,16 @@ def test_shipped_networks_are_held_against_the_windowed_sinc_where_scans_are_deg
     shown = setting._replace(budget=replace(setting.budget, tiny=False))
     rows = [row for row in plan(["robustness"], shown) if row.group == "noise"]
     state, file = State(tmp_path, "smoke", "scans"), ResultsFile(tmp_path / "results.csv")
-    psnr = {"sinc": 38.0, "mesr-1": 37.0}
+    psnr = {"sinc": 38.0, MESR: 37.0}
     for row in rows:
         _done(state.fate(row), row.method)
         figures = {"psnr": psnr.get(row.method, 40.0), "psnr_body": psnr.get(row.method, 40.0) - 5}
         file.add(result(model=row.method, degradation=text_of(recipe("noise")), **figures))
     text = comparison.robustness(rows, Measured(tmp_path, state))
-    heads = [line for line in text.splitlines() if "mesr-1 minus sinc" in line]
+    heads = [line for line in text.splitlines() if f"{MESR} minus sinc" in line]
     assert len(heads) == 2, "whole and inside the body"
     for head in heads:
-        column = head.split("|").index(next(cell for cell in head.split("|") if "mesr-1 minus sinc" in cell))
+        column = head.split("|").index(next(cell for cell in head.split("|") if f"{MESR} minus sinc" in cell))
         (line,) = (text.splitlines()[text.splitlines().index(head) + 2],)
         assert line.split("|")[column].strip() == "-1.00"
 

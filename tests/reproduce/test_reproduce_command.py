@@ -16,6 +16,7 @@ from typer.testing import CliRunner, Result
 
 from mesr.cli import app, console
 from mesr.errors import MesrError, UsageError
+from mesr.models import weights
 from mesr.reproduce import networks, running, sources
 from mesr.reproduce.budgets import BUDGETS
 from mesr.results import read_results
@@ -169,7 +170,7 @@ def test_shipped_weights_can_be_chosen(scans: Path, tmp_path: Path) -> None:
         "table2",
         "--list",
         "--only",
-        "mesr-lite-2",
+        weights.ALIASES["mesr-lite"],
         "--budget",
         "cpu",
         "--data",

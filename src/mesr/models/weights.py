@@ -34,6 +34,7 @@ INVENTING = ("perceptual", "vgg_l2", "vgg_raw_l2", "vgg_raw_l1", "adversarial")
 
 ENSEMBLE = "+"
 ALIASES = {"mesr": "mesr-1", "mesr-lite": "mesr-lite-2"}
+"""The best of their sizes today, by short names."""
 
 
 @dataclass(frozen=True)

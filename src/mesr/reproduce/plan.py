@@ -30,7 +30,7 @@ EXPERIMENTS: tuple[Experiment, ...] = (
 
 EQUAL, LONGER, PUBLISHED = "On equal terms", "On equal terms, for longer", "As published"
 SHIPPED = "As shipped with mesr, trained for longer on other losses"
-LEADERS = {EQUAL: "mesr", LONGER: "mesr", SHIPPED: "mesr-1", PUBLISHED: "mesr-paper"}
+LEADERS = {EQUAL: "mesr", LONGER: "mesr", SHIPPED: weights.ALIASES["mesr"], PUBLISHED: "mesr-paper"}
 """The parts of Table 2 in its order, and the system that every other is compared with."""
 JUDGED_PARTS = (EQUAL, LONGER, PUBLISHED)
 """The parts of Table 2 that something is to be shown by."""
