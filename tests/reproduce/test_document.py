@@ -310,16 +310,57 @@ def test_a_lead_is_weighed_by_another_seed_of_any_network(setting: Setting, tmp_
         text = _page(setting, tmp_path / name, gains)
         return _judged(text, "MESR (L1) (smoke) ahead of every other network measured, 2 of them, ×2")[0][1]
 
-    assert told("its own") == "undecided, +0.50 [+0.50, +0.50] against MetaRDN-A (smoke)"
+    # Of its two trainings the mean: 1.375, and half as much more was moved by the seed.
+    assert told("its own") == "undecided, +0.12 [+0.12, +0.12] against MetaRDN-A (smoke)"
     text = (tmp_path / "its own" / "results.md").read_text(encoding="utf-8")
-    assert "with another seed: MetaRDN-A (smoke). That is a rough guess of chance" in text
+    assert "with another seed: MetaRDN-A (smoke). **They are judged by the mean of both trainings" in text
     assert "equal one in 2 would" in text
     del gains[f"{start}meta-rdn-seed"]
     assert told("none") == "yes, +0.50 [+0.50, +0.50] against MetaRDN-A (smoke)"
     text = (tmp_path / "none" / "results.md").read_text(encoding="utf-8")
     assert "No other seed is measured yet" in text
     gains[f"{start}miassr-seed"] = 1.25
-    assert told("another's") == "undecided, +0.50 [+0.50, +0.50] against MetaRDN-A (smoke)"
+    undecided = (
+        "undecided, +0.50 [+0.50, +0.50] against MetaRDN-A (smoke); and MIASSR's first stage (L1) (smoke)"
+    )
+    assert told("another's") == undecided
+
+
+def test_a_system_that_was_trained_twice_is_judged_by_both(setting: Setting, tmp_path: Path) -> None:
+    shown = setting._replace(budget=replace(setting.budget, tiny=False))
+    rows = [row for row in plan(["table2"], shown) if row.group == EQUAL and not row.averaged]
+    state, file = State(tmp_path, "smoke", "scans"), ResultsFile(tmp_path / "results.csv")
+    psnr = {
+        "sinc": {"2": 40.0}, "meta-rdn": {"2": 41.0, "2.5": 41.0}, "mesr": {"2": 42.0, "2.5": 42.0}, "mesr-seed": {"2": 41.5},
+    }  # fmt: skip
+    for row in rows:
+        name = row.method.removeprefix("smoke-")
+        for scale, value in psnr.get(name, {}).items() if not row.family else ():
+            _done(state.fate(row), row.method)
+            for number in (1, 2):
+                place = {"scale": scale, "slice": number, "data_sha256": str(number)}
+                file.add(result(model=row.method, psnr=value, **place))
+    # The second training has a slice that the first has not: it has no mean.
+    (again,) = (row for row in rows if row.method.endswith("mesr-seed"))
+    file.add(result(model=again.method, psnr=99.0, slice=3, data_sha256="3"))
+    measured = Measured(tmp_path, state)
+    held = Verdicts(rows, rows, measured, ["pelvis"])
+    ours, rival = held.leader, next(row for row in held.networks if row.system == "meta-rdn")
+    assert ours is not None
+    assert held.trainings_of(ours) == (ours, again)
+    assert held.trainings_of(rival) == (rival,)
+    twice = held.ahead(ours, rival, "2", site="pelvis")
+    assert twice is not None
+    assert (twice.mean, twice.slices) == (0.75, 2)
+    thrice = held.ahead(ours, rival, "2.5", site="pelvis")
+    assert thrice is not None
+    assert thrice.mean == 1.0, "where the second was not measured the first stands alone"
+    margin = held.margin("pelvis")
+    assert "+0.75 [+0.75, +0.75] dB (+1.00 and +0.50 by training)" in margin
+    text = in_short.in_short(rows, [], measured, "pelvis", ["pelvis"])
+    assert "* **Beside MetaRDN-A**, pelvis, ×2: +0.75 [+0.75, +0.75] dB" in text
+    assert "mean of 2 trainings" in text
+    assert "by PSNR, SSIM and NRMSE not first on pelvis" in text, "by SSIM they are equal"
 
 
 def test_what_is_trained_for_longer_has_the_chance_of_the_shorter_training(
@@ -403,7 +444,7 @@ def test_the_page_says_in_short_what_holds(setting: Setting, tmp_path: Path) -> 
     rows = {row.system: row for row in plan(["table2"], shown) if row.group == EQUAL and not row.control}
     gains = {rows[system].id: gain for system, gain in (("mesr", 1.5), ("meta-rdn", 1.0), ("miassr", 1.75))}
     text = _page(shown, tmp_path / "shown", gains, shown.budget.scales, body=-1.0)
-    told = text.partition("## In short")[2].partition("## ")[0]
+    told = text.partition("## In short")[2].partition("\n## ")[0]
     cells = [
         [cell.strip() for cell in line.split("|")[1:-1]] for line in told.splitlines() if "pelvis" in line
     ]
@@ -437,7 +478,7 @@ def test_in_short_knows_rivals_averaged_over_orientations_and_longer_trainings(
             for number in (1, 2):
                 file.add(result(model=row.method, slice=number, data_sha256=str(number), psnr=psnr[name]))
     text = document(tmp_path / "results.md", shown, rows, Measured(tmp_path, state))
-    told = text.partition("## In short")[2].partition("## ")[0]
+    told = text.partition("## In short")[2].partition("\n## ")[0]
     cells = [[cell.strip() for cell in line.split("|")[1:-1]] for line in told.splitlines()]
     psnr_at = {one[0]: one[4] for one in cells if one[1:2] == ["PSNR, SSIM, NRMSE at ×2"]}
     averaged = psnr_at["MESR (L1) ahead of every network averaged over eight orientations, of 1"]
@@ -515,7 +556,7 @@ def test_scales_that_are_undecided_are_named_beside_those_that_are_lost(
                     place = {"slice": number, "data_sha256": f"{number}", "scale": scale}
                     file.add(result(model=row.method, psnr=value, **place))
     text = document(tmp_path / "results.md", shown, rows, Measured(tmp_path, state))
-    told = text.partition("## In short")[2].partition("## ")[0]
+    told = text.partition("## In short")[2].partition("\n## ")[0]
     cells = [[cell.strip() for cell in line.split("|")[1:-1]] for line in told.splitlines()]
     of = {tuple(one[:2]): one[2:] for one in cells}
     lost = of["MESR (L1) ahead of MetaRDN-A", "PSNR at every scale"]
@@ -588,7 +629,7 @@ def test_table_3_is_in_short_as_well(setting: Setting, tmp_path: Path) -> None:
                 place = {"slice": number, "data_sha256": str(number), "psnr": psnr[row.system]}
                 file.add(result(model=row.method, **place))
     text = document(tmp_path / "results.md", shown, rows, Measured(tmp_path, state))
-    told = text.partition("## In short")[2].partition("## ")[0]
+    told = text.partition("## In short")[2].partition("\n## ")[0]
     claim = "MESR (L1) ahead of every other network, of 2, all trained on pelvis only"
     (line, _) = [line for line in told.splitlines() if line.startswith(f"| {claim} ")]
     cells = [cell.strip() for cell in line.split("|")[1:-1]]

@@ -1,4 +1,4 @@
-"""The head of the document: what was to be shown on equal terms, a line for each claim, and where it holds."""
+"""The head of the document: what was to be shown on equal terms in a few sentences, then a line for each claim and where it holds."""
 
 from __future__ import annotations
 
@@ -15,6 +15,12 @@ NAMED = 3
 
 SPOKEN = (YES, UNDECIDED, NO)
 """Verdicts in the order of the table's columns."""
+
+HOW = (
+    "Undecided is also what one more training could turn: where the difference is less than another seed has moved such a mean, though its"
+    " interval be clear ([what holds](#on-equal-terms-what-holds)). PSNR is of the whole slice where no body is named. For what was trained for longer, as"
+    " published or on one patient, no other seed was trained, and that of the part on equal terms stands for it. MR is not judged: the networks learned from CT."
+)
 
 
 def in_short(
@@ -48,23 +54,62 @@ def in_short(
         body += _at_twice(Verdicts(own_rows, table2, measured, elsewhere), f", all trained on {group} only")
     if not body:
         return ""
-    parts = [leads] if (leads := _leads(parts_of_table2[EQUAL], measured)) else []
+    held = parts_of_table2[EQUAL]
+    parts = [*_sentences(held, headline), _leads(held, measured), "### Claims, one by one"]
+    columns = (f"{_spoken(word)}, at" for word in SPOKEN)
     parts += [
-        markdown(
-            [
-                "claim, on equal terms unless it says otherwise",
-                "measured by",
-                *(f"{_spoken(word)}, at" for word in SPOKEN),
-            ],
-            body,
-        )
+        markdown(["claim, on equal terms unless it says otherwise", "measured by", *columns], body),
+        HOW,
     ]
-    parts.append(
-        "How they are judged: [what holds](#on-equal-terms-what-holds). PSNR is of the whole slice where no body is named. What was"
-        " trained for longer, as published or on one patient is given the chance of the other trainings. MR is not judged: the networks learned from CT."
-    )
-    parts += [f"{margin}."] if (margin := parts_of_table2[EQUAL].margin(headline)) else []
-    return "\n\n".join(parts)
+    parts += [f"{margin}."] if (margin := held.margin(headline)) else []
+    return "\n\n".join(part for part in parts if part)
+
+
+def _sentences(held: Verdicts, headline: str) -> list[str]:
+    """What a reader asks first of MESR at ×2, from measurements; what is not measured is left out."""
+    ours = held.leader
+    if ours is None:
+        return []
+    told = []
+    if sinc := leader_of(held.rows, "sinc"):
+        whole, inside = (_range(held, ours, sinc, measure) for measure in ("psnr", IN_BODY[0]))
+        told.append(
+            f"* **{ours.title} beside the windowed sinc**, the best of what needs no training: {whole} dB at ×2, inside the body {inside}, by site."
+        )
+    row, others, of = next(iter(held.claims()), (ours, [], ""))
+    if others:
+        whole, inside = (_placed(held, row, others, measures) for measures in (MEASURES, (IN_BODY,)))
+        told.append(
+            f"* **Beside every {of} trained alike**, {len(others)} of them, at ×2: by PSNR, SSIM and NRMSE {whole}; by PSNR inside the body {inside}."
+        )
+    if rival := leader_of(held.networks, "meta-rdn"):
+        whole, inside = (
+            interval(held.ahead(ours, rival, "2", measure, headline)) for measure in ("psnr", IN_BODY[0])
+        )
+        where = headline or "all sites"
+        told.append(f"* **Beside {named(rival)}**, {where}, ×2: {whole} dB, inside the body {inside}.")
+        if printed := leader_of(held.networks, "mesr-paper"):
+            found = interval(held.ahead(printed, rival, "2", "psnr", headline))
+            told.append(f"* **The paper's own network** beside it, trained alike, there: {found} dB.")
+    told.append("* What mesr ships are [other networks](#what-differs-and-why), trained for longer.")
+    return ["\n".join(told)]
+
+
+def _range(held: Verdicts, ours: Row, other: Row, measure: str) -> str:
+    """From the least to the most that a row is ahead of another on a site of CT: `+0.8 to +7.1`."""
+    found = [ahead.mean for site in held.sites if (ahead := held.ahead(ours, other, "2", measure, site))]
+    return f"{min(found):+.1f} to {max(found):+.1f}" if found else NONE
+
+
+def _placed(held: Verdicts, row: Row, others: Sequence[Row], measures: Sequence[tuple[str, str, int]]) -> str:
+    """Where it is first, where that is undecided and where it is not."""
+    found: dict[str, list[str]] = {word: [] for word in SPOKEN}
+    for site in held.sites:
+        there = [one.word for name, _, _ in measures if (one := held.weakest(row, others, site, name))]
+        if there:
+            found[min(there, key=WEAKEST.index)].append(site)
+    words = ((YES, "first on"), (UNDECIDED, "undecided on"), (NO, "not first on"))
+    return ", ".join(f"{said} {', '.join(found[word])}" for word, said in words if found[word])
 
 
 def _leads(held: Verdicts, measured: Measured) -> str:
@@ -81,14 +126,14 @@ def _leads(held: Verdicts, measured: Measured) -> str:
     for site in measured.sites([ours]):
         found = measured.of(ours, "2", site)
         share = sum(one.pixels_body for one in found) / sum(one.rows * one.columns for one in found)
-        cells = [spread(measured.mean(ours, "2", site=site), 2), f"{share:.0%}"]
+        cells = [spread(measured.mean(held.trainings_of(ours), "2", site=site), 2), f"{share:.0%}"]
         for _, row in rivals:
-            cells += [
-                interval(measured.difference(ours, row, "2", name, site)) for name in ("psnr", IN_BODY[0])
-            ]
+            cells += [interval(held.ahead(ours, row, "2", name, site)) for name in ("psnr", IN_BODY[0])]
         body.append([measured.place(site, [ours]), *cells])
     heads = (f"minus {title}{where}, dB [95 %]" for title, _ in rivals for where in ("", ", inside the body"))
-    return markdown([f"{ours.title}, ×2", "PSNR, dB", "body, of the slice", *heads], body)
+    several = len(held.trainings_of(ours))
+    mean = f", mean of {several} trainings" if several > 1 else ""
+    return markdown([f"{ours.title}, ×2{mean}", "PSNR, dB", "body, of the slice", *heads], body)
 
 
 def _steps(held: Verdicts) -> str:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
+from statistics import fmean
+from typing import Any
 
 from ..degrade import recipe, text_of
 from ..files import counted
@@ -17,6 +20,9 @@ from .rows import Row
 from .state import Fate, State, Trained
 
 NONE = "–"
+Trainings = Row | tuple[Row, ...]
+"""A row, or those of one system trained several times, whose mean counts slice by slice."""
+
 MEASURES = (("psnr", "PSNR, dB", 2), ("ssim", "SSIM", 4), ("nrmse", "NRMSE", 4))
 """The paper's three, their titles and digits."""
 
@@ -35,7 +41,7 @@ class Measured:
         for one in read_results(path) if path.exists() else ():
             self._results[one.weights_id, one.commit, one.precision, one.degradation].append(one)
         self._fates: dict[str, tuple[Row, Fate]] = {}
-        self._differences: dict[tuple[str, ...], tuple[Row, Row, Difference | None]] = {}
+        self._differences: dict[tuple[object, ...], tuple[tuple[Row, ...], Difference | None]] = {}
 
     def fate(self, row: Row) -> Fate:
         """What became of this very row (`State.known`)."""
@@ -81,25 +87,45 @@ class Measured:
         name = site or "all sites"
         return f"{name} ({population(found)})" if found else name
 
-    def mean(self, row: Row, scale: str, measure: str = "psnr", site: str = "") -> Mean | None:
+    def mean(self, row: Trainings, scale: str, measure: str = "psnr", site: str = "") -> Mean | None:
         """Over the slices of a site, or of all the row's sites together."""
-        found = [_anywhere(one) for one in self.of(row, scale, site)]
+        found = [_anywhere(one) for one in self._together(_several(row), scale, measure, site)]
         return next(iter(summary(found, measure).values()), None)
 
     def difference(
-        self, row: Row, base: Row, scale: str, measure: str = "psnr", site: str = ""
+        self, row: Trainings, base: Trainings, scale: str, measure: str = "psnr", site: str = ""
     ) -> Difference | None:
         """Row minus base on the slices both have, with its interval (`tables.paired`); resampled once, however many tables ask."""
-        place = row.id, base.id, scale, measure, site
+        own, other = _several(row), _several(base)
+        place = tuple(one.id for one in own), tuple(one.id for one in other), scale, measure, site
         held = self._differences.get(place)
-        if held is None or held[0] is not row or held[1] is not base:
-            held = self._differences[place] = row, base, self._difference(row, base, scale, measure, site)
-        return held[2]
+        if held is None or any(
+            one is not known for one, known in zip((*own, *other), held[0], strict=True)
+        ):  # Of rows that have only the name in common.
+            held = self._differences[place] = (
+                (*own, *other), self._difference(own, other, scale, measure, site),
+            )  # fmt: skip
+        return held[1]
 
-    def _difference(self, row: Row, base: Row, scale: str, measure: str, site: str) -> Difference | None:
-        own, other = self.of(row, scale, site), self.of(base, scale, site)
+    def _difference(
+        self, rows: tuple[Row, ...], bases: tuple[Row, ...], scale: str, measure: str, site: str
+    ) -> Difference | None:
+        own, other = (self._together(several, scale, measure, site) for several in (rows, bases))
         found = [_anywhere(one, "row") for one in own] + [_anywhere(one, "base") for one in other]
         return next(iter(paired(found, "row", "base", measure).values()), None)
+
+    def _together(self, rows: tuple[Row, ...], scale: str, measure: str, site: str) -> list[Result]:
+        """Measurements at a scale; of several trainings those that are measured there, with the mean of the measure."""
+        several = [there for one in rows if (there := self.of(one, scale, site))]
+        if len(several) < 2:
+            return several[0] if several else []
+        figures: dict[tuple[object, ...], list[float]] = defaultdict(list)
+        for one in itertools.chain.from_iterable(several):
+            figures[_slice(one)].append(getattr(one, measure))
+        means: dict[tuple[object, ...], dict[str, Any]] = {
+            place: {measure: fmean(found)} for place, found in figures.items() if len(found) == len(several)
+        }
+        return [replace(one, **means[_slice(one)]) for one in several[0] if _slice(one) in means]
 
     def lead(
         self, leader: Row | None, row: Row, scale: str, measure: str = "psnr", site: str = ""
@@ -152,6 +178,14 @@ def population(results: Sequence[Result]) -> str:
 def millions(count: float) -> str:
     """A count in millions, with enough digits for a small one."""
     return f"{count / 1e6:.1f} M" if count >= 1e6 else f"{count / 1e6:.3f} M"
+
+
+def _several(row: Trainings) -> tuple[Row, ...]:
+    return row if isinstance(row, tuple) else (row,)
+
+
+def _slice(one: Result) -> tuple[object, ...]:
+    return one.scale, one.scan, one.slice, one.data_sha256
 
 
 def _anywhere(one: Result, model: str = "") -> Result:

@@ -211,7 +211,7 @@ def _longer(system: System, setting: Setting) -> Row:
     steps = setting.budget.longer
     one = training(system, "equal", setting)
     longer = Training(lasting(one.config, steps, f"{one.name}-{steps}"))
-    title = system.titled("equal", setting.budget)
+    title = f"{system.titled('equal', setting.budget)}, {steps:,} steps"
     scales = setting.budget.scales
     return trained("table2", LONGER, title, system.name, longer, scales=scales, column=system.column)
 

@@ -7,19 +7,20 @@ from collections.abc import Sequence
 from ..tables import markdown
 from .measured import MEASURES, NONE, Measured, interval, millions, spread
 from .paper import paper
-from .plan import JUDGED_PARTS, LEADERS, PUBLISHED, SHIPPED, on_equal_terms
+from .plan import FREE, JUDGED_PARTS, LEADERS, LONGER, PUBLISHED, SHIPPED, on_equal_terms
 from .rows import Row, before
 from .verdicts import IN_BODY, Verdicts, leader_of, named
 
 TOLD = {
+    LONGER: "Beside them stand the same systems from the part on equal terms. A step of MESR is four of mesr-lite's in work.",
     SHIPPED: "Beside what is shipped stand networks of the part on equal terms, which had far fewer steps.",
     PUBLISHED: "Each from its own beginning, at its own rate, for the steps of this budget, which are far fewer than its authors': the"
     " order says how far each comes in these few steps, and nothing about its end.",
 }
 """What a reader of a part is told first."""
 
-BESIDE_SHIPPED = ("meta-rdn", "mesr-lite", "mesr")
-"""Systems that are shown with the shipped networks as they are on equal terms."""
+BESIDE = {LONGER: FREE, SHIPPED: ("meta-rdn", "mesr-lite", "mesr")}
+"""Systems that are shown in a part as they are on equal terms, beside those of the part."""
 
 BODY = (
     ("psnr_body", "PSNR, dB", 2), ("mae_body", "MAE, HU", 2), ("rmse_body", "RMSE, HU", 2),
@@ -37,14 +38,16 @@ def table2(rows: Sequence[Row], measured: Measured, headline: str, ct: Sequence[
     parts = []
     for group in LEADERS:
         there = [row for row in rows if row.group == group]
-        if group == SHIPPED and there:
-            there += [row for row in rows if on_equal_terms(row) and row.system in BESIDE_SHIPPED]
-        # At ×2 a family's first member answers, which has a row of its own.
-        own = [row for row in there if "2" in row.scales and not row.family]
-        if not own:
+        if not there:
             continue
-        wide = [row for row in there if row.scales != ("2",)]
-        leader = leader_of(own, LEADERS[group])
+        leader = leader_of(there, LEADERS[group])
+        shown = [
+            *there,
+            *(row for row in rows if on_equal_terms(row) and row.system in BESIDE.get(group, ())),
+        ]
+        # At ×2 a family's first member answers, which has a row of its own.
+        own = [row for row in shown if "2" in row.scales and not row.family]
+        wide = [row for row in shown if row.scales != ("2",)]
         parts += [f"### {group}", TOLD.get(group, ""), _systems(own, measured, headline, leader)]
         if group in JUDGED_PARTS:
             held = Verdicts(there, rows, measured, ct)

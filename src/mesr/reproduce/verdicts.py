@@ -16,10 +16,11 @@ from .trainings import of_another_seed
 
 HOLDS = (
     "Yes or no takes two things: the whole interval lies on one side, and the difference is no less than the most by which"
-    " training a network with another seed moved that very mean. {seeds} Sites with one patient say nothing about other patients."
+    " training a network with another seed moved that very mean; all else is undecided. {seeds} Sites with one patient say nothing about other patients."
 )
 SEEDS = (
-    "Only these were trained with another seed: {networks}. That is a rough guess of chance, by which of networks that are"
+    "Only these were trained with another seed: {networks}. **They are judged by the mean of both trainings, slice by slice**, where the tables"
+    " show the first alone. What another seed moves is a rough guess of chance, by which of networks that are"
     " equal one in {odds} would still be told apart, were it for the interval as well. Where it was measured at ×2 alone, ×2"
     " stands for the other scales.{elsewhere}"
 )
@@ -128,22 +129,32 @@ class Verdicts:
     def margin(self, site: str) -> str:
         """Whether MESR is ahead of MetaRDN by as much as the paper says of its own; empty where that is not measured."""
         ours, theirs = self.leader, leader_of(self.networks, "meta-rdn")
-        found = self.measured.difference(ours, theirs, "2", site=site) if ours and theirs else None
+        found = self.ahead(ours, theirs, "2", site=site) if ours and theirs else None
         if not (ours and theirs and found):
             return ""
         printed = paper()["table2"]
         aim = printed["Ours"]["psnr"] - printed["MetaRDN"]["psnr"]
         word = verdict(found, beyond=aim, chance=self._by_chance("2", "psnr", site))
-        inside = self.measured.difference(ours, theirs, "2", IN_BODY[0], site)
+        inside = self.ahead(ours, theirs, "2", IN_BODY[0], site)
         told = (
             f"{ours.title} ahead of {theirs.title} by the paper's {aim:.2f} dB, {self.measured.place(site, [ours])}, ×2:"
-            f" {word}, {interval(found)} dB; inside the body {interval(inside)} dB"
+            f" {word}, {interval(found)} dB{self._each(ours, theirs, 'psnr', site)}; inside the body {interval(inside)} dB"
+            f"{self._each(ours, theirs, IN_BODY[0], site)}"
         )
         if inside is None or not inside.mean < 0 < found.mean:
             return told
         if verdict(inside, chance=self._by_chance("2", IN_BODY[0], site)) != NO:
             return told
         return f"{told}, so that what it gains lies outside. Ahead of it inside are {self._ahead_inside(ours, site)}"
+
+    def _each(self, ours: Row, theirs: Row, measure: str, site: str) -> str:
+        """What each training of a system is ahead by, where there are several: ` (+0.20 and +0.10 by training)`."""
+        several = self.trainings_of(ours)
+        found = [
+            self.measured.difference(one, self.trainings_of(theirs), "2", measure, site) for one in several
+        ]
+        means = [f"{one.mean:+.2f}" for one in found if one]
+        return f" ({' and '.join(means)} by training)" if len(means) > 1 else ""
 
     def _ahead_inside(self, ours: Row, site: str) -> str:
         """Which networks are ahead of a row inside the body at ×2, and by how much; then those that may be."""
@@ -152,7 +163,7 @@ class Verdicts:
             (difference, row)
             for row in self.networks
             if row is not ours
-            and (difference := self.measured.difference(row, ours, "2", IN_BODY[0], site))
+            and (difference := self.ahead(row, ours, "2", IN_BODY[0], site))
             and difference.mean > 0
         ]
         found.sort(key=lambda one: -one[0].mean)
@@ -163,13 +174,25 @@ class Verdicts:
         undecided = f"; undecided are {', '.join(told[UNDECIDED])}" if told[UNDECIDED] else ""
         return f"{', '.join(told[YES])}{undecided}"
 
+    def ahead(
+        self, row: Row, other: Row, scale: str, measure: str = "psnr", site: str = ""
+    ) -> Difference | None:
+        """What a row is ahead of another by; of what was trained with another seed too, the mean of both."""
+        own, theirs = self.trainings_of(row), self.trainings_of(other)
+        return self.measured.difference(own, theirs, scale, measure, site)
+
+    def trainings_of(self, row: Row) -> tuple[Row, ...]:
+        """A row and, where it was trained with another seed, that one."""
+        both = self._seeds.get(row.system)
+        return both if both and both[0] is row else (row,)
+
     def weakest(self, row: Row, others: Sequence[Row], site: str, measure: str) -> Judged | None:
         """The verdict that decides whether a row is ahead of every other at ×2; None where nothing is measured."""
         lower = measure == "nrmse"
         chance = self._by_chance("2", measure, site)
         found = []
         for other in others:
-            ahead = self.measured.difference(row, other, "2", measure, site)
+            ahead = self.ahead(row, other, "2", measure, site)
             if ahead is not None:
                 found.append(Judged(verdict(ahead, lower, chance=chance), ahead, other))
         found.sort(key=lambda one: (WEAKEST.index(one.word), -one.ahead.mean if lower else one.ahead.mean))
@@ -206,7 +229,7 @@ class Verdicts:
 
     def pair(self, own: Row, other: Row, scale: str, site: str, measure: str = "psnr") -> Judged | None:
         """Whether one is ahead of another; None where that is not measured."""
-        ahead = self.measured.difference(own, other, scale, measure, site)
+        ahead = self.ahead(own, other, scale, measure, site)
         if ahead is None:
             return None
         return Judged(verdict(ahead, chance=self._by_chance(scale, measure, site)), ahead, other)
