@@ -19,7 +19,7 @@ from ..volume import FloatImage
 from .fan_beam import FanBeam, Filter
 
 WATER_PER_MM = 0.0195
-"""Attenuation of water at about 65 keV, the mean energy behind a patient in a 125 kV beam."""
+"""Attenuation of water at about 69 keV, near the mean energy behind a patient in a 125 kV beam."""
 
 EMPTY_HU = -900.0
 """What is below this counts as empty when the simulation looks for how far the body reaches."""

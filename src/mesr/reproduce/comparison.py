@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+from .. import native
 from ..files import counted
 from ..tables import Difference, Mean, markdown
 from .findings import Finding
@@ -189,7 +190,8 @@ def as_is(found: Sequence[Finding]) -> str:
             body.append([f"{measure}, {unit} ({counted(count, 'slice', 'slices')})", *cells])
         parts += [f"**{scan}**", markdown(["", *methods], body)]
     told = (
-        "Mean ± SD over the slices where every method has the figure; in brackets what it is more than the windowed"
+        f"Noise is {native.NORMAL:.2f} times the median deviation from the mean under a Gaussian of σ {native.NOISE_MM:g} mm (`native.noise`), not the"
+        " standard deviation of a region. Mean ± SD over the slices where every method has the figure; in brackets what it is more than the windowed"
         " sinc's, with the 95 % interval over blocks of slices of this one scan. MTF50 says too much of an"
         " edge that is softer than 0.85 mm (σ) (`native.skin_edge`). No truth is known here: more noise and a higher MTF50 together are"
         " what mere sharpening gives as well. A patient's scans are of those to validate on."
@@ -236,7 +238,8 @@ def perception(found: Sequence[Finding]) -> str:
     explained = (
         "Fine detail is the power beyond the input's Nyquist limit against the reference's: 0 dB is as much as there is,"
         " less is smoother, and more has detail that the truth has not. It does not ask whether the detail is true; PSNR"
-        f" does. Patients' CT, the {SLICES} middle slices of each site, whosever they are; mean ± SD over them."
+        " does. Images are clipped to the window first: bone beyond it ends in the same sharp steps in both, so where there is much of it, as in"
+        f" a head, the figure says little. Patients' CT, the {SLICES} middle slices of each site, whosever they are; mean ± SD over them."
     )
     return f"{explained}\n\n{markdown(['', *heads], body)}"
 
