@@ -1,4 +1,4 @@
-"""Shipping: what the notes say of a network's failures is said by its header too."""
+"""Shipping: what the notes say of a network's failures is said by its header too, and what is printed of it is what was measured."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tiny import tiny_weights
 from mesr.grid import Target
 from mesr.models import weights
 
-SCRIPT = Path(__file__).parents[1] / "scripts" / "ship.py"
+ROOT = Path(__file__).parents[1]
 NOTES = """## Where it holds
 
 * CT in HU.
@@ -34,14 +34,20 @@ This is no point of the list.
 """
 
 
-@pytest.fixture(name="ship")
-def _ship(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
-    """The script, which ships into a folder of the test's."""
-    spec = importlib.util.spec_from_file_location("ship", SCRIPT)
+def script(name: str) -> ModuleType:
+    """A module of scripts/."""
+    spec = importlib.util.spec_from_file_location(name, ROOT / "scripts" / f"{name}.py")
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture(name="ship")
+def _ship(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    """The script, which ships into a folder of the test's."""
+    module = script("ship")
     monkeypatch.setattr(module, "PACKAGE", tmp_path / "package")
     return module
 
@@ -95,3 +101,20 @@ def test_a_network_is_shipped_to_average_over_orientations(
         turned = shipped(image.mT, grid).mT
         torch.testing.assert_close(shipped(image, grid), turned, atol=1e-5, rtol=0)
         assert not torch.allclose(model(image, grid), model(image.mT, grid).mT, atol=1e-5, rtol=0)
+
+
+def test_the_tables_of_the_readme_are_those_of_the_committed_results() -> None:
+    readme, text = script("readme"), (ROOT / "README.md").read_text(encoding="utf-8")
+    assert len(readme.BLOCK.findall(text)) == 3
+    assert readme.filled(text) == text, "run scripts/readme.py"
+    assert readme.filled(text.replace("| +", "| -")) == text, (
+        "what is filled in does not depend on what was there"
+    )
+
+
+@pytest.mark.parametrize("name", weights.shipped())
+def test_a_shipped_card_says_what_its_notes_say(name: str) -> None:
+    notes = (ROOT / "configs" / f"{name}.notes.md").read_text(encoding="utf-8").strip()
+    card = (ROOT / "src" / "mesr" / "weights" / f"{name}.md").read_text(encoding="utf-8")
+    assert notes in card, "run scripts/ship.py with these notes"
+    assert weights.load(name)[1].weights_id in card

@@ -83,7 +83,7 @@ class Derivation:
     """What made a computed volume: everything that decides a pixel, and what the writers say about it.
 
     Attributes:
-        model: weights or interpolator name, `"mesr-1"`.
+        model: weights or interpolator name, `"mesr-2"`.
         weights_id: sha256 (hex) of tensors and spec; of the name for an interpolator. With a `+` behind it where
             the network was asked in eight orientations.
         grid: the exact grid.
@@ -105,7 +105,7 @@ class Derivation:
 
     @property
     def weights_sha256(self) -> str:
-        """The weights id without what says how the weights were used (`mesr-1+`)."""
+        """The weights id without what says how the weights were used, a `+`."""
         return self.weights_id.rstrip("+")
 
     @property
