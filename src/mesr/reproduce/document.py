@@ -81,7 +81,7 @@ the validation scans beside MIASSR and MetaRDN. The paper's own network is calle
 
 NOT_SHIPPED = """\
 * **MESR of these tables is not what mesr ships.** Here 16 blocks whose first convolution is gated by level and contrast
-  answer in four orientations, all trained alike for this comparison; what `mesr` and `mesr-lite` are short for has as many
+  answer in four orientations, all trained alike for this comparison; what `mesr` and `mesr-lite` are short for has 32 and 16
   blocks without gates, which would bind them to calibrated HU, corrections of the whole, longer trainings and other losses.
   A part of Table 2, "as shipped", is theirs."""
 
