@@ -172,3 +172,36 @@ def _ramps() -> list[TrainingSlice]:
 
 def _steepness(hr: torch.Tensor) -> float:
     return float(hr[0, 0].diff(dim=1).abs().mean())
+
+
+def test_a_share_of_the_patches_is_edges_on_even_ground_and_the_others_stay_as_they_were() -> None:
+    scans = PatchSampler(_slices(), CONFIG)
+    some = PatchSampler(_slices(), replace(CONFIG, even=0.25))
+    changed = 0
+    for step in range(60):
+        one, two = scans.batch(step), some.batch(step)
+        for hr, even_hr, lr, even_lr in zip(one.hr, two.hr, one.lr, two.lr, strict=True):
+            assert torch.equal(hr, even_hr) == torch.equal(lr, even_lr)
+            changed += not torch.equal(hr, even_hr)
+    assert 0.15 < changed / (60 * 4) < 0.35
+
+
+def test_even_ground_is_even_but_for_its_edges() -> None:
+    """Most neighbours are alike to the last bit, every image has an edge or is of one value, air is common."""
+    batches = [
+        PatchSampler(_slices(size=160), replace(CONFIG, patch=24, even=1.0)).batch(step) for step in range(20)
+    ]
+    images = [image[0] for batch in batches for image in batch.hr]
+    assert all(0.0 <= float(image.min()) <= float(image.max()) <= 1.5 for image in images)
+    alike = [float((image.diff(dim=1).abs() < 1e-6).float().mean()) for image in images]
+    assert np.median(alike) > 0.7
+    edges = [float(image.diff(dim=1).abs().max()) for image in images]
+    assert np.mean(np.array(edges) > 0.05) > 0.3
+    assert np.mean([float((image == 0).any()) for image in images]) > 0.3
+
+
+def test_even_ground_does_not_go_with_pairs_or_whole_slices() -> None:
+    paired = [replace(one, paired=one.values.astype(np.int16)) for one in _slices()]
+    for slices, config in ((paired, CONFIG), (_slices(), replace(CONFIG, degradation="kspace"))):
+        with pytest.raises(UsageError, match=r"sampling\.even must be 0"):
+            PatchSampler(slices, replace(config, even=0.5))

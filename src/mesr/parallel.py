@@ -8,6 +8,7 @@ what it was given. Numbers are exchanged by Gloo on the CPU, gradients by what f
 from __future__ import annotations
 
 import datetime
+import gc
 import os
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -45,6 +46,8 @@ def joined() -> Iterator[None]:
     try:
         yield
     finally:
+        # A network in a cycle of references would keep the group, whose threads the end of the interpreter aborts.
+        gc.collect()
         distributed.destroy_process_group()
 
 

@@ -57,6 +57,7 @@ def about(
             "listed_scales": _listed(sampling),
             "coarser": sampling.coarser,
             "kernels": sampling.kernels,
+            "even": sampling.even,
             "spacing_mm": _spacings(used, sampling.coarser),
             "degradation": _degradation(used, sampling.degradation),
             "steps": steps,

@@ -25,6 +25,7 @@ _RANGES: dict[str, tuple[float, float]] = {
     "sampling.anisotropic": (0, 1),
     "sampling.coarser": (1, MAX_SCALE),
     "sampling.kernels": (0, 1),
+    "sampling.even": (0, 1),
     "sampling.balance": (0, 1),
     "sampling.candidates": (1, math.inf),
     "sampling.seed": (0, math.inf),

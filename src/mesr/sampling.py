@@ -20,6 +20,7 @@ from torch import Tensor
 from .data import Batch, TrainingSlice
 from .degrade import recipe
 from .errors import InputError, UsageError
+from .even import even_ground
 from .grid import Axis, Grid, fraction, round_half_up
 from .patches import Place, margin, moved, shrinking, softened
 from .resample import resize
@@ -43,6 +44,7 @@ class SamplingConfig:
             is shrunk no further than its size leaves for the patch.
         kernels: every reference is made sharper or softer by a factor of its own, as by another reconstruction
             kernel: the finest detail (what a Gaussian of one pixel takes off) is scaled by 1 − kernels to 1 + kernels.
+        even: share of the patches that are edges on even ground (`even.even_ground`) instead of parts of scans.
         balance: of long series against short ones: 0 draws every slice alike, 1 every series.
         degradation: a recipe of `degrade`, such as `bicubic` or `noise:sigma=0.01`.
         candidates: places looked at for every patch; the one with the most detail is taken.
@@ -62,6 +64,7 @@ class SamplingConfig:
     anisotropic: float = 0.25
     coarser: float = 1.0
     kernels: float = 0.0
+    even: float = 0.0
     balance: float = 0.5
     degradation: str = "bicubic"
     candidates: int = 1
@@ -101,6 +104,12 @@ class PatchSampler:
                 "whole-slices",
                 f"The degradation {self.recipe.name} is made from whole slices as they are:"
                 " sampling.coarser must be 1 and sampling.kernels 0.",
+            )
+        if config.even and (self.recipe.whole or any(one.paired is not None for one in slices)):
+            raise UsageError(
+                "even-ground",
+                "Edges on even ground are shrunk by themselves: sampling.even must be 0 with pairs and with"
+                f" degradations made from whole slices, found {config.even:g}.",
             )
         largest = max([*config.scales, *([config.high] if config.continuous or not config.scales else [])])
         side = round_half_up(config.patch * fraction(largest)) + 2 * self._margin(fraction(largest))
@@ -144,7 +153,10 @@ class PatchSampler:
                 sharper = self.config.kernels * (2.0 * chance.random() - 1.0)
                 wide[n, 0] += sharper * (wide[n, 0] - softened(wide[n, 0]))
             chosen.append((one, place))
-        # Its own stream, so that the same patches are cut whatever is done to them.
+        # Streams of their own, so that the same patches are cut whatever is done to them.
+        even = np.random.default_rng([self.config.seed, step, 2])
+        for number in np.flatnonzero(even.random(self.config.batch) < self.config.even):
+            wide[number, 0] = torch.from_numpy(even_ground(height, width, even))
         noise = np.random.default_rng([self.config.seed, step, 1])
         small = shrinking(rows, edge_y), shrinking(columns, edge_x)
         if self.recipe.whole:

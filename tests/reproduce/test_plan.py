@@ -15,7 +15,7 @@ from mesr.reproduce.plan import DEGRADATIONS, EQUAL, EXPERIMENTS, LONGER, PUBLIS
 from mesr.reproduce.rows import Row
 from mesr.reproduce.state import State
 from mesr.reproduce.systems import SYSTEMS, UNTRAINED
-from mesr.reproduce.trainings import Setting, compound, network_cost, of_another_seed, samples_at
+from mesr.reproduce.trainings import Setting, compound, network_cost, of_another_seed, samples_at, settings
 from mesr.testset import MeasuredScan
 
 
@@ -286,3 +286,15 @@ def test_an_l1_control_does_not_depend_on_the_vgg(setting: Setting) -> None:
     (one,) = (row for row in _table2(setting, EQUAL) if "steps more" in row.title)
     (other,) = (row for row in _table2(setting._replace(vgg="vgg16"), EQUAL) if "steps more" in row.title)
     assert one == other
+
+
+def test_a_setting_that_came_later_changes_no_training_it_leaves_alone(setting: Setting) -> None:
+    """What was kept before there was such a setting counts on."""
+    (one,) = next(
+        row for row in _table2(setting, EQUAL) if row.system == "mesr" and not row.control
+    ).trainings
+    assert "even" not in settings(one)["config"]["sampling"]
+    assert "kernels" in settings(one)["config"]["sampling"]
+    sampling = replace(one.config.sampling, even=0.25)
+    other = replace(one, config=replace(one.config, sampling=sampling))
+    assert settings(other)["config"]["sampling"]["even"] == 0.25

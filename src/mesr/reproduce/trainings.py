@@ -26,6 +26,9 @@ JOIN = 0.2
 PUBLISHED_FEATURES = 64
 """Of the discriminators of SRGAN, ESRGAN and MIASSR."""
 
+LATER = {"sampling": {"even": 0.0}}
+"""Settings that came after trainings had been kept, and what they leave as it was: such a training counts as before."""
+
 LONG = 2000
 """Steps from which on averaged weights may remember a thousand of them."""
 
@@ -237,5 +240,9 @@ def settings(one: Training) -> dict[str, Any]:
     config = asdict(one.config)
     for free in ("set", "out", "start", "threads", "device", "precision", "checkpoint_minutes"):
         config.pop(free)
+    for part, added in LATER.items():
+        config[part] = {
+            key: value for key, value in config[part].items() if key not in added or value != added[key]
+        }
     after = settings(one.after) if one.after else None
     return {"config": config, "after": after, "simulated": one.simulated}
