@@ -55,7 +55,7 @@ def in_short(
     if not body:
         return ""
     held = parts_of_table2[EQUAL]
-    parts = [*_sentences(held, headline), _leads(held, measured), "### Claims, one by one"]
+    parts = [_sentences(held, headline), _leads(held, measured), "### Claims, one by one"]
     columns = (f"{_spoken(word)}, at" for word in SPOKEN)
     parts += [
         markdown(["claim, on equal terms unless it says otherwise", "measured by", *columns], body),
@@ -65,11 +65,11 @@ def in_short(
     return "\n\n".join(part for part in parts if part)
 
 
-def _sentences(held: Verdicts, headline: str) -> list[str]:
+def _sentences(held: Verdicts, headline: str) -> str:
     """What a reader asks first of MESR at ×2, from measurements; what is not measured is left out."""
     ours = held.leader
     if ours is None:
-        return []
+        return ""
     told = []
     if sinc := leader_of(held.rows, "sinc"):
         whole, inside = (_range(held, ours, sinc, measure) for measure in ("psnr", IN_BODY[0]))
@@ -92,7 +92,7 @@ def _sentences(held: Verdicts, headline: str) -> list[str]:
             found = interval(held.ahead(printed, rival, "2", "psnr", headline))
             told.append(f"* **The paper's own network** beside it, trained alike, there: {found} dB.")
     told.append("* What mesr ships are [other networks](#what-differs-and-why), trained for longer.")
-    return ["\n".join(told)]
+    return "\n".join(told)
 
 
 def _range(held: Verdicts, ours: Row, other: Row, measure: str) -> str:
