@@ -1,7 +1,7 @@
 """A Ray cluster of two nodes on this machine: every study once with a worker killed, and how two workers compare to one.
 
     python benchmarks/cluster.py once --studies 200
-    python benchmarks/cluster.py speed --studies 12 --slices 16 --model mesr-lite-2
+    python benchmarks/cluster.py speed --studies 12 --slices 16 --model mesr-lite-3
 
 Studies are the middle of pydicom's own head CT. `once` takes one slice each, kills a worker with SIGKILL when a quarter
 is done and compares every file with what one machine makes. `speed` gives results a second between the first and the

@@ -1,6 +1,6 @@
 """What shortcuts change in a result: bfloat16 against float32, tiles against the whole slice, in HU.
 
-    python benchmarks/exactness.py --model mesr-lite-2 --scale 2
+    python benchmarks/exactness.py --model mesr-lite-3 --scale 2
 
 The slice is pydicom's own head CT, shrunk, so that the truth is known and PSNR can be told.
 """

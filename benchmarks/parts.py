@@ -1,6 +1,6 @@
 """Where the time of a slice goes, against the machine's ceilings and against other ways to do the same.
 
-    python benchmarks/parts.py --model mesr-lite-2 --sizes 128 256 512 --json parts.json
+    python benchmarks/parts.py --model mesr-lite-3 --sizes 128 256 512 --json parts.json
 
 For each size the body, and for each scale the head in the form that is chosen, the same head as the paper has it (a
 kernel a pixel, products in batches), LIIF's head on the same features, and the untrained methods. Everything that is compared is

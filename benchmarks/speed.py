@@ -1,4 +1,4 @@
-"""Time and peak memory of one slice: `python benchmarks/speed.py --model mesr-lite-2 --size 512 --scale 2`.
+"""Time and peak memory of one slice: `python benchmarks/speed.py --model mesr-lite-3 --size 512 --scale 2`.
 
 Prints the machine's float32 and bfloat16 ceilings beside the medians, so that a figure can be judged.
 """

@@ -1,6 +1,6 @@
 """What a network loses where values are not on the scale that it was trained on: PSNR on the validation scans, shifted and stretched.
 
-    python scripts/levels.py mesr-lite-2 runs/gated-first/gated-first.safetensors
+    python scripts/levels.py mesr-lite-3 runs/gated-first/gated-first.safetensors
 
 A cone-beam scanner may be off by 100 HU, and other units by any factor. Input values are shifted or stretched, the results
 shifted or stretched back. Means over the middle slices of every site; a network of exact differences has one figure in every column.

@@ -3,7 +3,7 @@
     for w in 0.003 0.01 0.03; do
         mesr train configs/losses.yaml name=perceptual-$w out=runs/perceptual-$w losses.perceptual=$w
     done
-    python scripts/perception.py mesr-lite-2 runs/perceptual-*/perceptual-*.safetensors
+    python scripts/perception.py mesr-lite-3 runs/perceptual-*/perceptual-*.safetensors
 
 Means over the middle slices of every site; fine detail is 0 dB where a result shows as much as the truth
 (`metrics.fine_detail`). A lattice is a grid in step with the input's pixels, HU on even ground in the body (`metrics.lattice`).

@@ -1,7 +1,7 @@
 """Put trained weights into the package, in half precision, with their model card.
 
-    python scripts/ship.py ~/runs/x/x.safetensors --name mesr-lite-2 --notes notes.md
-    python scripts/ship.py src/mesr/weights/mesr-lite-2.safetensors --results results.csv --notes notes.md
+    python scripts/ship.py ~/runs/x/x.safetensors --name mesr-lite-3 --notes notes.md
+    python scripts/ship.py src/mesr/weights/mesr-lite-3.safetensors --results results.csv --notes notes.md
 
 The first call stores half precision and says what that costs on the training set's validation slices
 (`--set`). The second, once they are measured, adds the scores to the header and rewrites the card. The

@@ -112,7 +112,7 @@ def test_a_network_is_shipped_to_average_over_orientations(
         pytest.param(
             name,
             marks=pytest.mark.xfail(
-                name in ("mesr-lite-2", "mesr-perceptual-3"),
+                name in ("mesr-perceptual-3",),
                 strict=True,
                 reason="a known failure, in its card",
             ),

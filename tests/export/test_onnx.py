@@ -126,7 +126,7 @@ def test_nothing_is_replaced_unasked(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("name", "scale", "sentence"),
-    [("sinc", "2", "can be exported"), ("mesr-lite-2", "0.5", "scales any from 1 to 4")],
+    [("sinc", "2", "can be exported"), ("mesr-lite-3", "0.5", "scales any from 1 to 4")],
 )
 def test_what_has_no_graph_is_refused(tmp_path: Path, name: str, scale: str, sentence: str) -> None:
     model, card = weights.load(name)

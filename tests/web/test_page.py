@@ -487,16 +487,16 @@ def test_a_512_slice_is_shown_in_time() -> None:
     study.item = lambda _: None  # type: ignore[assignment, return-value]
     study._volumes[0] = volume
     place, view = Place(study, 0, "", 0), View(0, 512, 0, 512)
-    live.result(place, Target.of(scale=2), "mesr-lite-2", view)
+    live.result(place, Target.of(scale=2), "mesr-lite-3", view)
     rested: list[float] = []
     moved: list[float] = []
     for scale in ("2.37", "2.41", "2.63"):
         target = Target.of(scale=scale)
         began = time.perf_counter()
-        live.result(place, target, "mesr-lite-2", view, moving=True, finest=1.5)
+        live.result(place, target, "mesr-lite-3", view, moving=True, finest=1.5)
         moved.append(time.perf_counter() - began)
         began = time.perf_counter()
-        live.result(place, target, "mesr-lite-2", view)
+        live.result(place, target, "mesr-lite-3", view)
         rested.append(time.perf_counter() - began)
     live.close()
     desk.close()

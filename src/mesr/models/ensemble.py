@@ -1,6 +1,6 @@
 """Geometric self-ensemble: one network asked eight times, the image turned and mirrored, and averaged.
 
-Written as the literature does (Lim et al. 2017, EDSR+): `mesr-lite-2+` are the weights `mesr-lite-2` used so. It takes
+Written as the literature does (Lim et al. 2017, EDSR+): `mesr-lite-3+` are the weights `mesr-lite-3` used so. It takes
 eight times as long.
 """
 

@@ -33,7 +33,7 @@ INVENTING = ("perceptual", "vgg_l2", "vgg_raw_l2", "vgg_raw_l1", "adversarial")
 """Losses that give PSNR up for detail that may not be true; a test holds them to be all that look so."""
 
 ENSEMBLE = "+"
-ALIASES = {"mesr": "mesr-1", "mesr-lite": "mesr-lite-2"}
+ALIASES = {"mesr": "mesr-1", "mesr-lite": "mesr-lite-3"}
 """The best of their sizes today, by short names."""
 
 
@@ -42,7 +42,7 @@ class Card:
     """What a weights file says of itself.
 
     Attributes:
-        name: immutable name, `"mesr-lite-2"`; for an interpolator its architecture's name.
+        name: immutable name, `"mesr-lite-3"`; for an interpolator its architecture's name.
         spec: `{"name": architecture, "args": {…}}`.
         weights_id: sha256 hex of tensors and spec.
         about: all else in the header: `intensity`, `training` (ranges, degradation, budget), `data` with
@@ -113,7 +113,7 @@ def load(name: str | Path) -> tuple[SuperResolver, Card]:
     """A model ready to use (float32, evaluation mode) and its card.
 
     Args:
-        name: shipped weights (`"mesr-lite-2"`), an alias (`"mesr-lite"`), an interpolator (`"bicubic"`) or the
+        name: shipped weights (`"mesr-lite-3"`), an alias (`"mesr-lite"`), an interpolator (`"bicubic"`) or the
             path of a weights file. With a `+` behind it the network is asked in eight orientations
             (`SelfEnsemble`); name and weights id end in `+` then.
 
