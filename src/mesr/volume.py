@@ -83,7 +83,7 @@ class Derivation:
     """What made a computed volume: everything that decides a pixel, and what the writers say about it.
 
     Attributes:
-        model: weights or interpolator name, `"mesr-1"`.
+        model: weights or interpolator name, `"mesr-3"`.
         weights_id: sha256 (hex) of tensors and spec; of the name for an interpolator. With a `+` behind it where
             the network was asked in eight orientations.
         grid: the exact grid.

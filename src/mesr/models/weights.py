@@ -33,7 +33,7 @@ INVENTING = ("perceptual", "vgg_l2", "vgg_raw_l2", "vgg_raw_l1", "adversarial")
 """Losses that give PSNR up for detail that may not be true; a test holds them to be all that look so."""
 
 ENSEMBLE = "+"
-ALIASES = {"mesr": "mesr-1", "mesr-lite": "mesr-lite-3"}
+ALIASES = {"mesr": "mesr-3", "mesr-lite": "mesr-lite-3"}
 """The best of their sizes today, by short names."""
 
 
