@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
 import model_questions as helpers
 import pytest
 import torch
+from torch import nn
 
 from mesr.errors import UsageError
 from mesr.grid import Axis, Grid
@@ -108,6 +110,18 @@ def test_mesr_paper_looks_one_pixel_further_than_a_centred_head() -> None:
     model = helpers.made("mesr-paper", {"blocks": 1, "features": 8, "hidden": 16})
     assert helpers.furthest_input(model, "1.1") == model.receptive_field == 6
     helpers.tiles_give_the_whole(model, "1.1")
+
+
+@pytest.mark.parametrize(("name", "near"), [("mesr-paper", "pytorch"), ("mesr", "quiet")])
+def test_a_body_of_which_nothing_is_said_begins_as_pytorch_makes_it(name: str, near: str) -> None:
+    torch.manual_seed(0)
+    blocks = build({"name": name, "args": {"blocks": 2, "features": 32}}).get_submodule("blocks")
+    inside = [one for one in blocks.modules() if isinstance(one, nn.Conv2d)]
+    last = inside[-1].weight.std().item()
+    as_pytorch = 1 / math.sqrt(3 * 9 * 32)
+    assert len(inside) == 4
+    assert (0.9 < last / as_pytorch < 1.1) == (near == "pytorch")
+    assert (last / as_pytorch < 0.5) == (near == "quiet")
 
 
 def test_magnified_convolutions_count_by_where_they_fall() -> None:

@@ -192,9 +192,15 @@ def _joined(parts: Sequence[Tensor]) -> Tensor:
 
 @register("mesr-paper")
 class MesrPaper(Mesr):
-    """The network as printed: Eq. (5) corner-aligned, the head alone makes the image."""
+    """The network as printed: Eq. (5) corner-aligned, the head alone makes the image.
+
+    The paper does not say how its body begins; so it begins as PyTorch makes it, as other networks of which nothing is said.
+    """
 
     def __init__(
-        self, blocks: int = 64, features: int = 64, hidden: int = 256, max_scale: float = 4.0
-    ) -> None:
-        super().__init__(blocks, features, hidden, "corner", "none", "plain", max_scale)
+        self, blocks: int = 64, features: int = 64, hidden: int = 256, max_scale: float = 4.0,
+        initialisation: Literal["quiet", "pytorch"] = "pytorch",
+    ) -> None:  # fmt: skip
+        super().__init__(
+            blocks, features, hidden, "corner", "none", "plain", max_scale, initialisation=initialisation
+        )

@@ -47,7 +47,7 @@ CAVEATS = """\
   MIASSR. As published each has its own losses and weights, but MIASSR's discriminator is SRGAN's; Adam at its own rate (1e-4 for VDSR's SGD at 0.1), halved every fifth of the steps; and this budget's steps, far
   fewer.
 * The rates on equal terms were found with `mesr` (docs/explanation/choices.md). Bodies begin as their authors say, or as
-  PyTorch makes them where they say nothing, `mesr`'s and, though the paper does not say so, that of MESR as printed with each block near identity: the ablation "the body begins as
+  PyTorch makes them where they say nothing (the paper does not), `mesr`'s with each block near identity: the ablation "the body begins as
   PyTorch makes it" says what that is worth. On equal terms a network of one scale begins near the bicubic image, its
   last convolution made small, and every meta head begins as ours does.
 * Each network was trained once, and what it was at the last step is measured, for every system alike: validation chose none of

@@ -109,6 +109,7 @@ _TURNED = _ONCE | {"orientations": 4}
 
 _TINY_RDN = {"blocks": 2, "layers": 2, "growth": 8, "features": 16}
 _TINY_META = {"blocks": 3, "features": 16, "hidden": 32}
+_PRINTED = {"blocks": 64, "initialisation": "pytorch"}
 
 SYSTEMS: dict[str, System] = {
     one.name: one
@@ -160,11 +161,11 @@ SYSTEMS: dict[str, System] = {
             "mesr", "Ours", as_published=False,
         ),
         System(
-            "mesr-paper", "MESR as printed (L1)", "mesr-paper", "meta", {"blocks": 64}, {"blocks": 64}, _TINY_META | {"blocks": 4},
+            "mesr-paper", "MESR as printed (L1)", "mesr-paper", "meta", _PRINTED, _PRINTED, _TINY_META | {"blocks": 4},
             column="Ours", rate=4e-4,
         ),
         System(
-            "mesr-paper-compound", "MESR as printed (compound)", "mesr-paper", "own", {"blocks": 64}, None,
+            "mesr-paper-compound", "MESR as printed (compound)", "mesr-paper", "own", _PRINTED, None,
             _TINY_META | {"blocks": 4}, (), "mesr-paper", "Ours", rate=4e-4,
         ),
     )
