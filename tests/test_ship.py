@@ -123,7 +123,9 @@ def test_a_network_is_shipped_to_average_over_orientations(
 def test_shipped_weights_draw_nothing_into_air_that_is_even(name: str) -> None:
     ghosts = script("ghosts").ghosts
     model, _ = weights.load(name)
-    assert max(ghosts(model, scale, radius) for scale in ("2", "2.5") for radius in (100, 150)) < 3
+    assert (
+        max(ghosts(model, scale, radius) for scale in ("1.5", "2", "2.5", "4") for radius in (100, 150)) < 3
+    )
 
 
 def test_a_network_that_draws_ghosts_is_found_out() -> None:

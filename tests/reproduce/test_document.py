@@ -22,7 +22,7 @@ from mesr.reproduce.measured import Measured, interval, millions, population, sp
 from mesr.reproduce.plan import DEGRADATIONS, EQUAL, EXPERIMENTS, LONGER, PUBLISHED, SHIPPED, plan
 from mesr.reproduce.state import Fate, State, Trained
 from mesr.reproduce.table2 import table2
-from mesr.reproduce.trainings import Setting
+from mesr.reproduce.trainings import Setting, equal_optimiser
 from mesr.reproduce.verdicts import Verdicts, verdict
 from mesr.results import ResultsFile
 from mesr.tables import Difference, Mean
@@ -361,6 +361,43 @@ def test_a_system_that_was_trained_twice_is_judged_by_both(setting: Setting, tmp
     assert "* **Beside MetaRDN-A**, pelvis, ×2: +0.75 [+0.75, +0.75] dB" in text
     assert "mean of 2 trainings" in text
     assert "by PSNR, SSIM and NRMSE not first on pelvis" in text, "by SSIM they are equal"
+
+
+def test_a_pair_that_one_site_alone_has_at_every_scale_is_told_at_twice_as_well(
+    setting: Setting, tmp_path: Path
+) -> None:
+    shown = setting._replace(budget=replace(setting.budget, tiny=False, scales=("2", "3")))
+    rows = [row for row in plan(["table2"], shown) if row.group == EQUAL and not row.averaged]
+    state, file = State(tmp_path, "smoke", "scans"), ResultsFile(tmp_path / "results.csv")
+    psnr = {"mesr": {"pelvis": 42.0, "liver": 40.0}, "meta-rdn": {"pelvis": 41.0, "liver": 41.0}}
+    for row in rows:
+        name = row.method.removeprefix("smoke-")
+        for site, value in psnr.get(name, {}).items() if not row.family else ():
+            _done(state.fate(row), row.method)
+            for scale, number in itertools.product(("2", "3") if site == "pelvis" else ("2",), (1, 2)):
+                place = {"scale": scale, "site": site, "scan": site, "slice": number}
+                file.add(result(model=row.method, psnr=value, data_sha256=f"{site} {number}", **place))
+    text = in_short.in_short(rows, [], Measured(tmp_path, state), "pelvis", ["pelvis", "liver"])
+    cells = [[cell.strip() for cell in line.split("|")[1:-1]] for line in text.splitlines()]
+    of = {tuple(one[:2]): one[2:] for one in cells if len(one) > 2}
+    claim = "MESR (L1) ahead of MetaRDN-A"
+    assert of[claim, "PSNR at every scale, pelvis alone"] == ["pelvis", "–", "–"]
+    assert of[claim, "PSNR at ×2, every site"] == ["pelvis", "–", "liver"]
+
+
+def test_the_page_says_how_networks_were_trained(setting: Setting, tmp_path: Path) -> None:
+    text = _page(setting, tmp_path, {})
+    told = text.partition("## Protocol")[2].partition("\n## ")[0]
+    lines = {
+        line.split("|")[1].strip(): line.split("|")[2].strip() for line in told.splitlines() if "|" in line
+    }
+    equal = equal_optimiser(setting.budget.steps)
+    assert lines["optimiser on equal terms"].startswith(
+        f"Muon at {equal.muon_rate:g} for the body's kernels, Adam at {equal.rate:g} for all else;"
+    )
+    assert "Adam at each system's own rate; times 0.5 every" in lines["optimiser as published"]
+    assert "warm-up" in lines["optimiser as published"]
+    assert "moving average" not in lines["optimiser as published"]
 
 
 def test_what_is_trained_for_longer_has_the_chance_of_the_shorter_training(

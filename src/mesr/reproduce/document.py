@@ -11,7 +11,9 @@ from pathlib import Path
 from .. import __version__
 from ..degrade import recipe
 from ..files import atomic_path, counted
+from ..models import weights
 from ..models.registry import blueprint
+from ..optimiser import OptimiserConfig
 from ..results import code_identity
 from ..tables import markdown
 from . import comparison
@@ -26,7 +28,7 @@ from .rows import Experiment, Row
 from .sources import files_of
 from .systems import SYSTEMS, System
 from .table2 import table2
-from .trainings import Setting, compound
+from .trainings import Setting, compound, equal_optimiser, published_optimiser
 
 CAVEATS = """\
 * The paper's test slices are in-house and others than ours.
@@ -81,8 +83,8 @@ the validation scans beside MIASSR and MetaRDN. The paper's own network is calle
 
 NOT_SHIPPED = """\
 * **MESR of these tables is not what mesr ships.** Here 16 blocks whose first convolution is gated by level and contrast
-  answer in four orientations, all trained alike for this comparison; what `mesr` and `mesr-lite` are short for has 32 and 16
-  blocks without gates, which would bind them to calibrated HU, corrections of the whole, longer trainings and other losses.
+  answer in four orientations, all trained alike for this comparison; what `mesr` and `mesr-lite` are short for
+  ({shipped}) goes without gates, which would bind it to calibrated HU, and has corrections of the whole, longer trainings and other losses.
   A part of Table 2, "as shipped", is theirs."""
 
 SHORT = """\
@@ -231,10 +233,22 @@ def _caveats(setting: Setting) -> str:
     parts = [CAVEATS.format(cells="; ".join(told))]
     seen = Path(setting.vgg).name
     parts += [OTHER_VGG.format(name=seen)] if "vgg19" not in seen else []
-    parts += [] if budget.tiny else [NOT_SHIPPED]
+    parts += [] if budget.tiny else [NOT_SHIPPED.format(shipped=_shipped())]
     parts += [] if budget.giants else [SHORT]
     parts += [LONGER.format(steps=budget.steps, longer=budget.longer)] if budget.longer else []
     return "\n".join(parts)
+
+
+def _shipped() -> str:
+    """The networks behind the short names, by their specs: `mesr-3: 16 blocks in 4 orientations`."""
+    told = []
+    for name in weights.ALIASES.values():
+        arguments = weights.load(name)[1].spec["args"]
+        turned = arguments.get("orientations", 1)
+        told.append(
+            f"`{name}`: {arguments['blocks']} blocks in {counted(turned, 'orientation', 'orientations')}"
+        )
+    return ", ".join(told)
 
 
 def _counts(system: System, budget: Budget) -> list[int]:
@@ -263,6 +277,8 @@ def _protocol(setting: Setting, measured: Measured, rows: Sequence[Row]) -> str:
     lines = [
         ["steps of a training; of a fine-tuning", f"{budget.steps:,}; {budget.tuning:,}"],
         ["patch, low-resolution pixels; of a fine-tuning; batch", f"{budget.patch}; {budget.tuning_patch}; {budget.batch}"],
+        ["optimiser on equal terms", _optimiser(equal_optimiser(budget.steps))],
+        ["optimiser as published", _optimiser(published_optimiser(0.0, budget.steps))],
         ["losses of a fine-tuning", ", ".join(f"{name} {weight:g}" for name, weight in compound(budget).items())],
         ["perceptual term", f"{Path(setting.vgg).name}, depths {', '.join(map(str, budget.depths))}"],
         ["low-resolution images", "bicubic, a = −0.5, anti-aliased, pixel centres aligned; unless named otherwise"],
@@ -312,6 +328,28 @@ def _learned(setting: Setting) -> str:
         count = f"{len(files_of(source.root / scan.path)):,}"
         body.append([scan.split, of, scan.modality, count, places, f"{scan.source}, {scan.licence}"])
     return markdown(["split", "scan", "modality", "files", "sites", "source, licence"], body)
+
+
+def _optimiser(config: OptimiserConfig) -> str:
+    """How weights follow the gradient: names and numbers of the setting itself."""
+    adam = f"{config.rate:g}" if config.rate else "each system's own rate"
+    rule = (
+        f"Muon at {config.muon_rate:g} for the body's kernels, Adam at {adam} for all else"
+        if config.name == "muon"
+        else f"Adam at {adam}"
+    )
+    schedule = {
+        "cosine": "falling to nothing by a cosine",
+        "step": f"times {config.decay:g} every {config.every:,} steps",
+    }
+    parts = [
+        rule,
+        f"the perceptron of a meta head at {config.head:g} of that" if config.head != 1 else "",
+        f"{schedule[config.schedule]} after {counted(config.warmup, 'step', 'steps')} of warm-up",
+        f"gradients clipped at norm {config.clip:g}",
+        f"an exponential moving average of the weights, decay {config.ema:g}" if config.ema else "weights not averaged",
+    ]  # fmt: skip
+    return "; ".join(part for part in parts if part)
 
 
 def _parameters(degradation: str) -> str:

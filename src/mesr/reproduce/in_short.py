@@ -44,10 +44,16 @@ def in_short(
             several = ", a network for each whole scale" if other.family else ""
             claim = f"{named(own)} ahead of {named(other)}{several}{told}"
             for measure, where in ((MEASURES[0], ""), (IN_BODY, " inside the body")):
-                places = [site for site in sites if _scales_at(held, own, other, scales, site, measure)]
+                places, at_twice = (
+                    [site for site in sites if _scales_at(held, own, other, of, site, measure)]
+                    for of in (scales, ["2"])
+                )
                 only = f", {', '.join(places)} alone" if len(places) < len(sites) else ""
                 found = _by_scale(held, own, other, scales, measure)
                 body.append([claim, f"PSNR{where} at every scale{only}", *found])
+                if len(places) < len(at_twice):
+                    found = _by_scale(held, own, other, ["2"], measure)
+                    body.append([claim, f"PSNR{where} at ×2, every site", *found])
     elsewhere = [site for site in sites if any(site in row.sites for row in table3)]
     for group in dict.fromkeys(row.group for row in table3):
         own_rows = [row for row in table3 if row.group == group]
@@ -201,8 +207,8 @@ def _by_scale(
             continue
         word = min(there.values(), key=WEAKEST.index)
         of = {told: ", ".join(f"×{scale}" for scale, one in there.items() if one == told) for told in SPOKEN}
-        rest = f"; undecided ×{of[UNDECIDED][1:]}" if word == NO and of[UNDECIDED] else ""
-        found[word].append(site if word == YES else f"{site} ({of[word]}{rest})")
+        rest = f"; undecided {of[UNDECIDED]}" if word == NO and of[UNDECIDED] else ""
+        found[word].append(site if word == YES or len(scales) == 1 else f"{site} ({of[word]}{rest})")
     return [", ".join(places) or NONE for places in found.values()]
 
 
