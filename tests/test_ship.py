@@ -9,6 +9,7 @@ from types import ModuleType
 
 import pytest
 import torch
+import yaml
 from tiny import tiny_weights
 from torch import Tensor
 
@@ -106,20 +107,7 @@ def test_a_network_is_shipped_to_average_over_orientations(
         assert not torch.allclose(model(image, grid), model(image.mT, grid).mT, atol=1e-5, rtol=0)
 
 
-@pytest.mark.parametrize(
-    "name",
-    [
-        pytest.param(
-            name,
-            marks=pytest.mark.xfail(
-                name in ("mesr-perceptual-3",),
-                strict=True,
-                reason="a known failure, in its card",
-            ),
-        )
-        for name in weights.shipped()
-    ],
-)
+@pytest.mark.parametrize("name", weights.shipped())
 def test_shipped_weights_draw_nothing_into_air_that_is_even(name: str) -> None:
     ghosts = script("ghosts").ghosts
     model, _ = weights.load(name)
@@ -154,6 +142,21 @@ def test_the_tables_of_the_readme_are_those_of_the_committed_results() -> None:
     assert readme.filled(text.replace("| +", "| -")) == text, (
         "what is filled in does not depend on what was there"
     )
+
+
+def test_settings_begin_from_weights_that_exist() -> None:
+    begun = {
+        path.name: yaml.safe_load(path.read_text(encoding="utf-8"))
+        for path in (ROOT / "configs").glob("*.yaml")
+    }
+    starts = {name: settings["start"] for name, settings in begun.items() if settings.get("start")}
+    made = {
+        f"{settings['out']}/{settings['name']}.safetensors"
+        for settings in begun.values()
+        if "out" in settings
+    }
+    assert starts
+    assert {name for name, start in starts.items() if start not in {*weights.shipped(), *made}} == set()
 
 
 @pytest.mark.parametrize("name", weights.shipped())
