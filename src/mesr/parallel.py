@@ -22,6 +22,11 @@ from torch.nn.parallel import DistributedDataParallel
 from .data import Batch
 from .errors import UsageError
 
+if torch.distributed.is_available():
+    # Its functions take the group that stands when it is imported as a default, and an optimiser imports it. Imported
+    # inside a group it would keep that group, whose threads the end of the interpreter aborts now and then.
+    import torch.distributed.nn.functional
+
 PATIENCE = datetime.timedelta(hours=1)
 """How long a process waits for another: the first one validates and saves while the others stand."""
 
