@@ -51,9 +51,13 @@ def test_what_changed_is_drawn_for_every_site(spec: EvaluationSpec, tmp_path: Pa
 
 
 def test_every_method_is_timed() -> None:
-    found = timing.findings([("nearest", "nearest"), ("iterated", "backprojection")])
+    deep = {"name": "mesr", "args": {"blocks": 4}}
+    found = timing.findings(
+        [("nearest", {"name": "nearest"}), ("shallow", deep | {"args": {"blocks": 1}}), ("deep", deep)]
+    )
     seconds = {one.method: one.value for one in found}
-    assert 0 < seconds["nearest"] < seconds["iterated"]
+    assert 0 < seconds["nearest"] < seconds["shallow"] < seconds["deep"]
+    assert len({one.weights_id for one in found}) == 3
     assert {one.measure for one in found} == {timing.SECONDS}
     assert {one.scan for one in found} == {timing.machine(torch.device("cpu"))}
 

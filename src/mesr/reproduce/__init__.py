@@ -117,8 +117,11 @@ def publish(experiments: Sequence[Experiment], runner: Runner, page: Path, *, dr
         methods = _methods(table2, figures.PERCEIVED, runner)
         patients = patients_sites(runner.setting)
         findings.write(perception.findings(runner.spec, patients, methods, runner.options), seen, gone)
-        methods = _methods(table2, {row.system for row in table2}, runner)
-        findings.write(timing.findings(methods, runner.options), timed, gone)
+        done = [row for row in table2 if on_equal_terms(row) and "2" in row.scales and runner.done(row)]
+        specs = [
+            (row.title, row.trainings[0].spec if row.trainings else {"name": row.system}) for row in done
+        ]
+        findings.write(timing.findings(specs, runner.options), timed)
         figures.draw(
             every, measured, runner, page, findings.read(seen), findings.read(timed), keeping=bool(gone)
         )

@@ -17,20 +17,25 @@ from ..files import counted
 from ..grid import Target
 from ..inference import Options, Upscaler
 from ..intensity import HU_WINDOW
-from ..models import weights
-from .findings import Finding, Method
+from ..models.registry import Spec, build
+from ..models.weights import identify
+from .findings import Finding
 
 SIZE, SCALE, TURNS = 256, Fraction(2), 3
 SECONDS = f"seconds for a {SIZE}² input at ×{SCALE}"
 CPUS = Path("/proc/cpuinfo")
 
 
-def findings(methods: Sequence[Method], options: Options = Options()) -> list[Finding]:  # noqa: B008
-    """Median seconds of every method, warm, all of them one after the other in each turn."""
+def findings(methods: Sequence[tuple[str, Spec]], options: Options = Options()) -> list[Finding]:  # noqa: B008
+    """Median seconds of every method, warm, all of them one after the other in each turn.
+
+    Args:
+        methods: title and architecture, which takes as long before it has learned anything as after: networks that
+            were trained elsewhere are timed beside those at hand.
+    """
     grid = Target.of(scale=SCALE).grid((1, SIZE, SIZE), None)
     noise = np.random.default_rng(0).normal(0, 300, (SIZE, SIZE)).astype(np.float32)
-    loaded = [(title, *weights.load(name)) for title, name in methods]
-    ready = [(title, card, Upscaler(model, grid, HU_WINDOW, options)) for title, model, card in loaded]
+    ready = [(title, spec, Upscaler(build(spec).eval(), grid, HU_WINDOW, options)) for title, spec in methods]
     taken: dict[str, list[float]] = {}
     for turn in range(TURNS + 1):
         for title, _, upscaler in ready:
@@ -39,7 +44,9 @@ def findings(methods: Sequence[Method], options: Options = Options()) -> list[Fi
             if turn:  # The first one allocates.
                 taken.setdefault(title, []).append(time.perf_counter() - began)
     place = machine(resolve_device(options.device))
-    return [Finding(place, title, card.weights_id, SECONDS, median(taken[title])) for title, card, _ in ready]
+    return [
+        Finding(place, title, identify({}, spec), SECONDS, median(taken[title])) for title, spec, _ in ready
+    ]
 
 
 def machine(device: torch.device) -> str:
