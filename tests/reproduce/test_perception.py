@@ -51,7 +51,7 @@ def test_what_changed_is_drawn_for_every_site(spec: EvaluationSpec, tmp_path: Pa
 
 
 def test_every_method_is_timed() -> None:
-    deep = {"name": "mesr", "args": {"blocks": 4}}
+    deep = {"name": "mesr", "args": {"blocks": 16}}
     found = timing.findings(
         [("nearest", {"name": "nearest"}), ("shallow", deep | {"args": {"blocks": 1}}), ("deep", deep)]
     )
