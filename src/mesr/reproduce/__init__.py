@@ -117,9 +117,10 @@ def publish(experiments: Sequence[Experiment], runner: Runner, page: Path, *, dr
         methods = _methods(table2, figures.PERCEIVED, runner)
         patients = patients_sites(runner.setting)
         findings.write(perception.findings(runner.spec, patients, methods, runner.options), seen, gone)
-        done = [row for row in table2 if on_equal_terms(row) and "2" in row.scales and runner.done(row)]
         specs = [
-            (row.title, row.trainings[0].spec if row.trainings else {"name": row.system}) for row in done
+            (row.title, row.trainings[0].spec if row.trainings else {"name": row.system})
+            for row in _at_two(table2)
+            if runner.done(row)
         ]
         findings.write(timing.findings(specs, runner.options), timed)
         figures.draw(
@@ -140,6 +141,11 @@ def _methods(table2: Sequence[Row], systems: Collection[str], runner: Runner) ->
     """Those of the systems that are done on equal terms, at ×2."""
     return [
         (row.title, runner.networks.path(row.trainings[0]) if row.trainings else row.system)
-        for row in table2
-        if on_equal_terms(row) and row.system in systems and "2" in row.scales and runner.shows(row)
+        for row in _at_two(table2)
+        if row.system in systems and runner.shows(row)
     ]
+
+
+def _at_two(table2: Sequence[Row]) -> list[Row]:
+    """Those on equal terms that are measured at ×2."""
+    return [row for row in table2 if on_equal_terms(row) and "2" in row.scales]
