@@ -84,35 +84,27 @@ def _marked(row: Row) -> Row:
 
 def table1(setting: Setting) -> list[Row]:
     """Six scales on the pelvis, for low-resolution images shrunk from CT and from simulated CBCT."""
-    mesr, scan = SYSTEMS["mesr"], simulation(setting)
-    known = training(mesr, "equal", setting)
-    alone = Training(on_one_site(known.config, setting.source))
-    scanned = Training(replace(alone.config, name=f"{known.name}-cbct"), simulated=scan)
+    scan, where = simulation(setting), setting.source.one_site
     shrunk = {"scales": setting.budget.scales, "sites": headline_sites(setting)}
     simulated = shrunk | {"degradation": scan}
-    where = setting.source.one_site
-    return [
+    rows = [
         untrained("table1", SHRUNK, "bicubic", **shrunk),
-        trained("table1", SHRUNK, mesr.title, mesr.name, known, **shrunk),
-        trained("table1", SHRUNK, f"{mesr.title}, trained on {where}", mesr.name, alone, **shrunk),
         untrained("table1", SCANNED, "bicubic", **simulated),
-        trained(
-            "table1",
-            SCANNED,
-            f"{mesr.title}, trained on bicubic LR of {where}",
-            mesr.name,
-            alone,
-            **simulated,
-        ),
-        trained(
-            "table1",
-            SCANNED,
-            f"{mesr.title}, trained on simulated CBCT of {where}",
-            mesr.name,
-            scanned,
-            **simulated,
-        ),
     ]
+    for system in (SYSTEMS[name] for name in ("mesr", "mesr-paper")):
+        known = training(system, "equal", setting)
+        alone = Training(on_one_site(known.config, setting.source))
+        scanned = Training(replace(alone.config, name=f"{known.name}-cbct"), simulated=scan)
+        rows += [
+            trained("table1", group, f"{system.title}{learned}", system.name, one, **measured)
+            for group, learned, one, measured in (
+                (SHRUNK, "", known, shrunk),
+                (SHRUNK, f", trained on {where}", alone, shrunk),
+                (SCANNED, f", trained on bicubic LR of {where}", alone, simulated),
+                (SCANNED, f", trained on simulated CBCT of {where}", scanned, simulated),
+            )
+        ]
+    return rows
 
 
 def simulation(setting: Setting) -> str:
@@ -223,12 +215,12 @@ def table3(setting: Setting) -> list[Row]:
     if not sites:
         return []
     rows = [untrained("table3", source.one_site, "bicubic", sites=sites)]
-    for name, column in (("edsr", "EDSR"), ("rdn", "RDN"), ("mesr-lite", ""), ("mesr", "Ours")):
+    for name in ("edsr", "rdn", "mesr-lite", "mesr", "mesr-paper"):
         system = SYSTEMS[name]
         known = training(system, "equal", setting, system.scales[0] if system.scales else None)
         own = Training(on_one_site(known.config, source))
         title = system.titled("equal", setting.budget)
-        rows.append(trained("table3", source.one_site, title, name, own, sites=sites, column=column))
+        rows.append(trained("table3", source.one_site, title, name, own, sites=sites, column=system.column))
     return rows
 
 

@@ -157,12 +157,12 @@ SYSTEMS: dict[str, System] = {
         ),
         System("mesr-lite", "mesr-lite (L1)", "mesr", "own", {}, _ONCE, _TINY_META, as_published=False),
         System(
-            "mesr", "MESR (L1)", "mesr", "own", {}, _TURNED, _TINY_META | {"blocks": 4}, column="Ours",
+            "mesr", "MESR (L1)", "mesr", "own", {}, _TURNED, _TINY_META | {"blocks": 4},
             as_published=False, sizes={"equal": "16 blocks in four orientations"},
         ),
         System(
             "mesr-compound", "MESR (compound)", "mesr", "own", {}, _TURNED, _TINY_META | {"blocks": 4}, (),
-            "mesr", "Ours", as_published=False,
+            "mesr", as_published=False,
         ),
         System(
             "mesr-paper", "MESR as printed (L1)", "mesr-paper", "meta", _PRINTED, _PRINTED, _TINY_META | {"blocks": 4},
