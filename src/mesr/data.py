@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -97,6 +97,18 @@ def digest(pixels: Iterable[str]) -> str:
         pixels: the sha256 of each of its slices: as a set keeps it, of pairs before it is cut.
     """
     return hashlib.sha256("".join(sorted(pixels)).encode()).hexdigest()[:16]
+
+
+def scan_digest(series: Mapping[str, Any]) -> str:
+    """The `digest` of a scan that a set holds, by its entry in the manifest: a paired set, which may hold a part of it, says it there."""
+    return str(series.get("digest") or digest(entry["sha256"] for entry in series["slices"]))
+
+
+def spread(length: int, count: int) -> list[int]:
+    """`count` places of so many, evenly spread; every one where `count` is 0 or they are no more."""
+    if not 0 < count < length:
+        return list(range(length))
+    return [length * (2 * n + 1) // (2 * count) for n in range(count)]
 
 
 def load_slices(

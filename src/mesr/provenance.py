@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from .data import digest
+from .data import scan_digest
 from .losses import looking
 from .models.weights import Card
 from .recipe import TrainConfig
@@ -46,7 +46,7 @@ def about(
     used = [one for one in manifest["series"] if _sampled(one, sampling)]
     own = [
         {key: one[key] for key in ("id", "modality", "licence", "source")}
-        | {"slices": len(one["slices"]), "digest": _digest(one)}
+        | {"slices": len(one["slices"]), "digest": scan_digest(one)}
         for one in used
     ]
     return {
@@ -90,11 +90,6 @@ def learnt(sampling: SamplingConfig, manifest: Mapping[str, Any]) -> str:
         if _sampled(one, sampling)
     ]
     return hashlib.sha256(json.dumps(shown).encode()).hexdigest()
-
-
-def _digest(series: Mapping[str, Any]) -> str:
-    """Of a scan's slices as `prepare` makes them; a paired set holds others of it, and says which."""
-    return str(series.get("digest") or digest(entry["sha256"] for entry in series["slices"]))
 
 
 def _sampled(series: Mapping[str, Any], sampling: SamplingConfig) -> bool:

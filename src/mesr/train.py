@@ -23,7 +23,7 @@ from torch import Tensor
 from . import config as configuration
 from . import parallel, runtime
 from .checkpoint import Run, begin, made_folder
-from .data import Batch, TrainingSlice, load_slices, read_manifest, reference_pair
+from .data import Batch, TrainingSlice, load_slices, read_manifest, reference_pair, spread
 from .device import resolve_device, use_bf16
 from .errors import MesrError, UsageError
 from .grid import fraction
@@ -101,6 +101,11 @@ def train(config: TrainConfig, report: Reporter | None = None) -> Path:
             sr: Tensor = network(batch.lr, batch.grid)
         return sr.float()
 
+    def shown(batch: Batch) -> tuple[Tensor, Tensor]:
+        """What the critic learns to tell apart."""
+        with torch.no_grad():
+            return upscaled(batch), batch.hr
+
     def drawn(step: int) -> tuple[Batch, list[Batch]]:
         """This process's share of the generator's batch of a step, and of the critic's."""
         turns = config.critic.steps if loss_of.weight("adversarial", step) > 0 else 0
@@ -122,9 +127,7 @@ def train(config: TrainConfig, report: Reporter | None = None) -> Path:
             upcoming = ahead.submit(drawn, run.step + 1)
             seen: dict[str, Tensor] = {}
             if adversary is not None and lessons:
-                with torch.no_grad():
-                    pairs = [(upscaled(one), one.hr) for one in lessons]
-                seen |= adversary.learn(pairs, run.step)
+                seen |= adversary.learn(map(shown, lessons), run.step)
             for group in optimiser.param_groups:
                 group["lr"] = group["base"] * rate(config.optimiser, run.step, config.steps)
             loss, terms = loss_of(upscaled(batch), batch.hr, run.step)
@@ -263,8 +266,7 @@ def _slices(root: Path, split: str, config: TrainConfig, every_site: bool = Fals
     chosen: list[TrainingSlice] = []
     for site in sorted({one.site for one in found}):
         there = [one for one in found if one.site == site]
-        count = min(config.validation.slices, len(there))
-        chosen += [there[len(there) * (2 * n + 1) // (2 * count)] for n in range(count)]
+        chosen += [there[n] for n in spread(len(there), config.validation.slices)]
     return chosen
 
 

@@ -16,10 +16,11 @@ from mesr.errors import InputError, OutputError, UsageError
 from mesr.reproduce import chosen, figures, findings, networks, publish, reproduce, running
 from mesr.reproduce.logs import progress, slope
 from mesr.reproduce.measured import Measured
+from mesr.reproduce.networks import SIMULATED_SLICES
 from mesr.reproduce.plan import plan
 from mesr.reproduce.rows import Row, untrained
 from mesr.reproduce.running import Runner
-from mesr.reproduce.simulated import simulated_as
+from mesr.reproduce.simulated import is_simulated
 from mesr.reproduce.state import State
 from mesr.reproduce.telling import Telling
 from mesr.reproduce.trainings import Setting
@@ -335,9 +336,22 @@ def test_a_simulated_set_of_another_scan_is_made_anew(finished: tuple[Setting, P
     (row, *_) = (one for one in plan(["table1"], setting) if one.trainings and one.trainings[0].simulated)
     # The paper's site is of what is measured, not of what is learned from.
     runner.networks.setting = setting._replace(source=replace(setting.source, pelvis=("liver",)))
-    for scan in ("cbct:views=12:element_mm=4", "cbct:views=16:element_mm=4"):
-        folder = runner.networks.training_set(replace(row.trainings[0], simulated=scan))
-        assert simulated_as(folder) == scan
+    told: list[str] = []
+    config, runner.networks.telling = row.trainings[0].config, Telling(told.append)
+    everywhere = replace(config, sampling=replace(config.sampling, series=[]))
+    coarse, finer = "cbct:views=12:element_mm=4", "cbct:views=16:element_mm=4"
+    for scan, asked, times in (
+        (coarse, config, 1),
+        (finer, config, 2),
+        (finer, everywhere, 3),
+        (finer, everywhere, 3),
+    ):
+        folder = runner.networks.training_set(replace(row.trainings[0], simulated=scan, config=asked))
+        sampling = asked.sampling
+        assert is_simulated(
+            folder, scan, sites=sampling.sites, series=sampling.series, count=SIMULATED_SLICES
+        )
+        assert told.count("Simulating cone-beam scans of the training set.") == times
 
 
 def test_progress_is_the_mean_over_sites_at_each_validation(tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ from small_source import BRIEF, small_source
 
 from mesr.data import load_slices, read_manifest
 from mesr.errors import InputError, UsageError
+from mesr.models.weights import Card
 from mesr.prepare import assert_split, prepare
 from mesr.provenance import about
 from mesr.recipe import TrainConfig
@@ -21,7 +22,7 @@ from mesr.reproduce.plan import ct_sites, missing_of, patients_sites, plan
 from mesr.reproduce.simulated import simulate_set
 from mesr.reproduce.sources import at_sites, limited, source
 from mesr.reproduce.trainings import Setting
-from mesr.testset import subjects
+from mesr.testset import assert_unseen, of_paths, subjects
 
 
 def test_a_folder_that_nothing_describes_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -111,6 +112,19 @@ def test_simulated_scans_lie_beside_the_slices_they_were_made_from(tmp_path: Pat
         assert (one.paired != one.values).mean() > 0.5
     told = about(TrainConfig(), read_manifest(tmp_path / "pairs"), 1, 1.0, None)
     assert told["training"]["degradation"] == "bicubic of cbct:views=12:element_mm=2"
+
+
+@pytest.mark.parametrize("count", [0, 1])
+def test_a_network_trained_on_simulated_scans_is_not_measured_on_their_ct(tmp_path: Path, count: int) -> None:
+    """By its pixels, whatever it is called, though the set holds a part of it."""
+    small = small_source(tmp_path / "scans")
+    prepare(small.training, small.root, tmp_path / "set")
+    simulate_set(tmp_path / "set", tmp_path / "pairs", "cbct:views=12:element_mm=4", count=count)
+    card = Card("tiny", {}, "0", about(TrainConfig(), read_manifest(tmp_path / "pairs"), 1, 1.0))
+    (tmp_path / "scans" / "train").rename(tmp_path / "renamed")
+    with pytest.raises(UsageError, match="trained on a scan"):
+        assert_unseen(of_paths([tmp_path / "renamed"], "CT"), [card])
+    assert_unseen(of_paths([tmp_path / "scans" / "test"], "CT"), [card])
 
 
 def test_only_the_slices_a_training_asks_for_are_scanned(tmp_path: Path) -> None:

@@ -131,7 +131,7 @@ class Adversary:
         """A step of the critic on each pair, in float32; the figures to watch, averaged over them.
 
         Args:
-            pairs: (sr, hr), each (N, 1, H, W). Made one by one as they are asked for.
+            pairs: (sr, hr), each (N, 1, H, W); asked for one by one.
             step: of the generator, which with the seed decides ε.
         """
         self.critic.requires_grad_(True)

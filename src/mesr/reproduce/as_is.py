@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from .. import native
+from ..data import spread
 from ..grid import Axis
 from ..inference import Options
 from ..intensity import HU_WINDOW
@@ -78,9 +79,8 @@ def findings(
         found += _each(volume, insert_slices(volume), "CatPhan 504, CBCT", methods, options, look_at_phantom)
     for place in source.kernels:
         volume = next(iter(volumes(place)))
-        count = len(volume.slices)
-        spread = sorted({count * (2 * n + 1) // (2 * TISSUE_SLICES) for n in range(TISSUE_SLICES)})
-        found += _each(volume, spread, place.name, methods, options, look_at_tissue)
+        chosen = spread(len(volume.slices), TISSUE_SLICES)
+        found += _each(volume, chosen, place.name, methods, options, look_at_tissue)
     return found
 
 

@@ -23,7 +23,7 @@ from ..models import family, weights
 from ..prepare import prepare
 from ..train import train
 from .logs import progress, slope
-from .simulated import simulate_set, simulated_as
+from .simulated import is_simulated, simulate_set
 from .state import State, Trained, digest
 from .telling import Telling
 from .trainings import Setting, Training, samples_at, settings
@@ -128,14 +128,11 @@ class Networks:
         if not one.simulated:
             return prepared
         paired = self.state.folder / "set-cbct"
-        if simulated_as(paired) != one.simulated:
+        count = SIMULATED_SLICES if self.setting.budget.tiny else 0
+        asked = {"sites": one.config.sampling.sites, "series": one.config.sampling.series}
+        if not is_simulated(paired, one.simulated, **asked, count=count):
             self.telling.line("Simulating cone-beam scans of the training set.")
-            count = SIMULATED_SLICES if self.setting.budget.tiny else 0
-            sampling = one.config.sampling
-            simulate_set(
-                prepared, paired, one.simulated, sites=sampling.sites, series=sampling.series, count=count,
-                on_slice=self._scanned,
-            )  # fmt: skip
+            simulate_set(prepared, paired, one.simulated, **asked, count=count, on_slice=self._scanned)
         return paired
 
     def _trained(self, one: Training) -> Path:

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ..data import FORMAT, MANIFEST, read_manifest
+from ..data import FORMAT, MANIFEST, read_manifest, scan_digest, spread
 from ..degrade import recipe, seed_of
 from ..errors import InputError
 from ..files import atomic_folder
@@ -50,7 +50,7 @@ def simulate_set(
         if one["split"] == "train":
             asked = not series or one["id"] in series
             slices = [s for s in slices if asked and (not sites or s["site"] in sites)]
-        work += [(one, entry) for entry in _spread(slices, count)]
+        work += [(one, slices[n]) for n in spread(len(slices), count)]
     if not any(one["split"] == "train" for one, _ in work):
         raise InputError("empty-training-set", "The training set holds no slice to simulate a scan of.")
     held: dict[str, dict[str, Any]] = {}
@@ -68,19 +68,34 @@ def simulate_set(
             for file, image in ((entry["file"], values), (seen["paired"], kept)):
                 (folder / file).parent.mkdir(parents=True, exist_ok=True)
                 np.save(folder / file, image, allow_pickle=False)
-            own = held.setdefault(one["id"], dict(one) | {"slices": [], "paired": degradation})
+            own = held.setdefault(
+                one["id"], dict(one) | {"slices": [], "paired": degradation, "digest": scan_digest(one)}
+            )
             own["slices"].append(seen)
             if on_slice is not None:
                 on_slice(done + 1, len(work))
-        text = json.dumps({"format": FORMAT, "series": list(held.values())}, indent=1, sort_keys=True)
+        text = json.dumps(
+            {
+                "format": FORMAT,
+                "series": list(held.values()),
+                "asked": _asked(degradation, sites, series, count),
+            },
+            indent=1,
+            sort_keys=True,
+        )
         (folder / MANIFEST).write_text(text, encoding="utf-8")
 
 
-def simulated_as(folder: Path) -> str:
-    """The recipe by which a set was simulated; empty where there is none."""
-    if not (folder / MANIFEST).is_file():
-        return ""
-    return str(read_manifest(folder)["series"][0]["paired"])
+def is_simulated(
+    folder: Path, degradation: str, *, sites: Sequence[str] = (), series: Sequence[str] = (), count: int = 0
+) -> bool:
+    """Whether a folder holds what `simulate_set` makes of these."""
+    there = (folder / MANIFEST).is_file()
+    return there and read_manifest(folder).get("asked") == _asked(degradation, sites, series, count)
+
+
+def _asked(degradation: str, sites: Sequence[str], series: Sequence[str], count: int) -> list[Any]:
+    return [degradation, [*sites], [*series], count]
 
 
 def _beside(file: str) -> str:
@@ -90,9 +105,3 @@ def _beside(file: str) -> str:
 def _stored(hu: FloatImage) -> npt.NDArray[np.int16]:
     whole: npt.NDArray[np.int16] = np.rint(np.clip(hu, -32_768, 32_767)).astype(np.int16)
     return whole
-
-
-def _spread(slices: list[dict[str, Any]], count: int) -> list[dict[str, Any]]:
-    if not count or len(slices) <= count:
-        return slices
-    return [slices[len(slices) * (2 * n + 1) // (2 * count)] for n in range(count)]
