@@ -33,6 +33,7 @@ from mesr.models.weights import Card
 from mesr.paired import PairedScan, PairingConfig, field_of_view, plane_grid
 from mesr.pairing import prepare_pairs, stored
 from mesr.patients import PatientSpec, cohort
+from mesr.prepare import ScanSpec, SetSpec, prepare
 from mesr.provenance import about
 from mesr.quality import Quality
 from mesr.recipe import ModelConfig, TrainConfig, ValidationConfig
@@ -40,6 +41,7 @@ from mesr.registration import assess
 from mesr.sampling import PatchSampler, SamplingConfig
 from mesr.testset import assert_unseen, of_paths
 from mesr.train import train
+from mesr.volume import FloatImage
 
 PLACE = phantoms.geometry((8, 76, 80))
 AS_PLACED = PairingConfig(register="none")
@@ -336,7 +338,49 @@ def test_a_ct_alone_is_paired_with_a_simulated_scan_of_itself(tmp_path: Path) ->
         assert np.array_equal(one.paired, two.paired)
         inside = one.values > -500
         assert 5 < np.abs(one.paired - one.values)[inside].mean() < 200
-    assert not np.array_equal(sets[0][0].paired, sets[0][1].paired)
+
+
+@pytest.mark.parametrize("even", [True, False], ids=["evenly", "unevenly"])
+def test_slices_that_are_simulated_have_noise_of_their_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, even: bool
+) -> None:
+    """Unevenly spaced ones are opened one by one, and each is the first of its volume."""
+    seeds: list[int] = []
+
+    def simulated(values: FloatImage, spacing: tuple[float, float], beam: ConeBeam, seed: int) -> FloatImage:
+        seeds.append(seed)
+        return values
+
+    monkeypatch.setattr(paired, "simulate", simulated)
+    values, _ = phantoms.body(0, phantoms.geometry((4, 76, 80)))
+
+    def edit(data: Dataset, k: int) -> None:
+        _filled(values)(data, k)
+        if not even:
+            data.ImagePositionPatient[2] = [0.0, 5.0, 11.0, 18.0][k]
+
+    dicom_series(tmp_path / "ct", size=(4, 76, 80), edit=edit)
+    (spec,) = cohort([tmp_path / "ct"], simulated=True).patients
+    for _ in range(2):
+        assert len(list(PairedScan(spec, PairingConfig()))) == 4
+    assert len(set(seeds)) == 4
+    assert seeds[:4] == seeds[4:]
+
+
+def test_the_number_of_a_file_is_not_in_the_set(tmp_path: Path) -> None:
+    """It could be the patient's."""
+    values, _ = phantoms.body(0, phantoms.geometry((2, 76, 80)))
+    dicom_series(tmp_path / "ct", size=(2, 76, 80), edit=_filled(values))
+    for n, path in enumerate(sorted((tmp_path / "ct").iterdir())):
+        path.rename(path.with_name(f"48213_{n}.dcm"))
+    config = PairingConfig(beam=ConeBeam(views=12, element_mm=4.0))
+    prepare_pairs(cohort([tmp_path / "ct"], simulated=True).patients, tmp_path / "set", config)
+    prepare(
+        SetSpec([ScanSpec("ct", "train", "p", "CT", sites={"x": [0, 99999]})]), tmp_path, tmp_path / "plain"
+    )
+    names = [path.name for place in ("set", "plain") for path in (tmp_path / place).rglob("*")]
+    assert len([name for name in names if name.endswith(".npy")]) == 6
+    assert not [name for name in names if "48213" in name]
 
 
 def test_the_ct_is_brought_to_384_pixels_but_never_made_finer() -> None:

@@ -10,7 +10,7 @@ from pydicom import Dataset
 from scans import dicom_series
 
 from mesr.errors import InputError, UsageError
-from mesr.patients import PatientSpec, cohort, drawn, ratio_of
+from mesr.patients import PatientSpec, Split, cohort, drawn, ratio_of
 
 
 def _touch(*paths: Path) -> None:
@@ -201,6 +201,14 @@ def test_two_patients_leave_one_to_validate_on_and_one_leaves_none() -> None:
     two = [PatientSpec("a", "a", "x"), PatientSpec("b", "b", "x")]
     assert sorted(one.split for one in drawn(two, (5, 1))) == ["train", "val"]
     assert [one.split for one in drawn(two[:1], (5, 1))] == ["train"]
+    assert sorted(one.split for one in drawn(two, (1, 3))) == ["train", "val"]
+    assert [one.split for one in drawn(two, (5, 0))] == ["train", "train"]
+
+
+@pytest.mark.parametrize(("given", "left"), [("train", "val"), ("val", "train")])
+def test_one_patient_beside_one_whose_split_is_given_is_of_the_other(given: Split, left: Split) -> None:
+    two = [PatientSpec("a", "a", "x", split=given), PatientSpec("b", "b", "x")]
+    assert [one.split for one in drawn(two, (5, 1))] == [given, left]
 
 
 @pytest.mark.parametrize("text", ["5", "0:1", "5:1:1", "a:b", "-5:1", "5:"])

@@ -13,7 +13,7 @@ import torch
 from . import deformation, io, itk
 from .alignment import Alignment, Placed
 from .body import body_mask
-from .degrade.cone_beam import ConeBeam, simulate
+from .degrade import ConeBeam, seed_of, simulate
 from .errors import UsageError
 from .geometry import Geometry
 from .grid import Axis, Grid
@@ -131,10 +131,10 @@ class PairedScan:
                 self.left_out += 1
                 continue
             inside = resize_mask(ct.body[k], grid.rows, grid.columns)
-            # Without regions the number in a file's name is not needed, and could be the patient's.
-            number = slice_number(volume, k) if self.spec.sites else k
             truth = fill_padding(values, ~ct.shown[k])
-            yield PairedSlice(shrunk(truth, grid), moved[k], kept, inside, number, place.spacing)
+            yield PairedSlice(
+                shrunk(truth, grid), moved[k], kept, inside, self._number(volume, k), place.spacing
+            )
 
     def _align(self, cbct: Placed, ct: Placed) -> itk.Transform:
         """Takes points of the CT to points of the CBCT; what is judged is what is used.
@@ -171,21 +171,21 @@ class PairedScan:
             if rim[k].sum() * dy * dx < LEAST_BODY_MM2:
                 self.left_out += 1
                 continue
-            number = slice_number(volume, k)
             truth = fill_padding(one, ~measured[k])
             # Without the couch, which is background and would only cost time.
             alone = np.where(rim[k], truth, np.float32(AIR_HU))
-            cbct = simulate(alone, (dy, dx), self.config.beam, self._seed(number))
+            cbct = simulate(alone, (dy, dx), self.config.beam, seed_of(alone, self.config.seed))
             kept, inside = (resize_mask(mask[k], grid.rows, grid.columns) for mask in (rim & measured, body))
-            yield PairedSlice(shrunk(truth, grid), shrunk(cbct, grid), kept, inside, number, spacing)
+            yield PairedSlice(
+                shrunk(truth, grid), shrunk(cbct, grid), kept, inside, self._number(volume, k), spacing
+            )
 
     def _tell(self, volume: Volume) -> None:
         self.pixels += [one.sha256 for one in prepared_slices(volume, "CT", HU_WINDOW)]
 
-    def _seed(self, number: int) -> int:
-        """Another one for every patient and slice."""
-        words = [self.config.seed, number, *self.spec.patient.encode()]
-        return int(np.random.SeedSequence(words).generate_state(1)[0])
+    def _number(self, volume: Volume, k: int) -> int:
+        """Without regions the number in a file's name is not needed, and could be the patient's."""
+        return slice_number(volume, k) if self.spec.sites else k
 
 
 def placed(volume: Volume, *, cone_beam: bool = False) -> Placed:

@@ -139,9 +139,7 @@ def _written(scan: PairedScan, folder: Path) -> _Written:
         if min(shape) < LEAST_SIDE:
             scan.left_out += 1
             continue
-        files = [
-            f"{folder.name}/{one.number:05d}-{len(entry.slices):05d}-{kind}.npy" for kind in ("ct", "cbct")
-        ]
+        files = [f"{folder.name}/{len(entry.slices):05d}-{kind}.npy" for kind in ("ct", "cbct")]
         kept = [stored(values, one.body, scan.config.clip)[rows, columns] for values in (one.ct, one.cbct)]
         for file, values in zip(files, kept, strict=True):
             np.save(folder.parent / file, values, allow_pickle=False)

@@ -143,7 +143,7 @@ def cohort(paths: Sequence[Path], *, simulated: bool) -> Cohort:
 def drawn(patients: Sequence[PatientSpec], ratio: tuple[int, int], seed: int = 0) -> list[PatientSpec]:
     """Every patient with a split: as given, the others drawn so that train : val is `ratio`, by patient.
 
-    Two patients or more leave at least one to validate on.
+    Two patients or more leave at least one to train on, and one to validate on unless `ratio` asks for none.
     """
     splits: dict[str, Split] = {}
     for one in patients:
@@ -151,8 +151,11 @@ def drawn(patients: Sequence[PatientSpec], ratio: tuple[int, int], seed: int = 0
     names = sorted(name for name, split in splits.items() if not split)
     order = np.random.default_rng(seed).permutation(len(names))
     count = round(len(names) * ratio[1] / sum(ratio))
-    if "val" not in splits.values() and len(names) > 1:
+    given = set(splits.values())
+    if ratio[1] and "val" not in given and len(splits) > 1:
         count = max(1, count)
+    if "train" not in given and names:
+        count = min(count, len(names) - 1)
     for place, n in enumerate(order):
         splits[names[n]] = "val" if place < count else "train"
     return [replace(one, split=one.split or splits[one.patient]) for one in patients]

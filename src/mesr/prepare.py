@@ -219,7 +219,7 @@ def _prepare_scan(scan: ScanSpec, root: Path, folder: Path) -> dict[str, Any]:
     for one in prepared(root / scan.path, scan.modality):
         numbers.append(one.number)
         spacing, window = spacing or one.spacing, [one.window.low, one.window.high]
-        file = f"{scan.split}/{name}/{one.number:05d}-{len(slices):05d}.npy"
+        file = f"{scan.split}/{name}/{len(slices):05d}.npy"
         np.save(folder / file, one.values, allow_pickle=False)
         slices.append(
             {
