@@ -27,6 +27,7 @@ NETWORKS = {
     "gated": ("mesr", {**SMALL, "stem": "gated"}),
     "below": ("mesr", {**SMALL, "coordinates": "below", "corrections": 1}),
     "as-printed": ("mesr-paper", SMALL),
+    "on-equal-terms": ("equal-any", {"architecture": "miassr", "args": SMALL}),
     "meta-rdn": ("meta-rdn", {"blocks": 1, "layers": 2, "growth": 16, "features": 16, "hidden": 16}),
 }
 

@@ -98,6 +98,20 @@ def test_what_has_no_such_form_is_refused(name: str, architecture: str) -> None:
         build({"name": name, "args": {"architecture": architecture}})
 
 
+@pytest.mark.parametrize(
+    ("name", "args"),
+    [
+        ("equal-any", {"architecture": "mesr"}),
+        ("equal-any", {"architecture": "mesr", "args": {"skip": "none", "corrections": 2}}),
+        ("equal-fixed", {"architecture": "at-one-scale", "args": {"architecture": "vdsr"}}),
+        ("equal-fixed", {"architecture": "at-one-scale", "args": {"architecture": "srcnn"}}),
+    ],
+)
+def test_the_image_is_not_added_twice(name: str, args: dict[str, Any]) -> None:
+    with pytest.raises(UsageError, match="cannot be put on equal terms"):
+        build({"name": name, "args": args})
+
+
 def test_a_size_too_large_is_refused_however_deep_it_lies(tmp_path: Path) -> None:
     inside = {"architecture": "edsr", "args": {"features": 1 << 20}}
     spec = {"name": "family", "args": {"architecture": "equal-fixed", "args": inside, "members": [2]}}

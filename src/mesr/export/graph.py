@@ -49,7 +49,6 @@ class _Graph(nn.Module):
         super().__init__()
         self.model = model
         self.head = _head(model)
-        self.skip = getattr(model, "skip", "none")
         self.corrections = int(getattr(model, "corrections", 0))
         self.orientations: tuple[Orientation, ...] = getattr(model, "orientations", ORIENTATIONS[:1])
         if len(self.orientations) > 1 and self.head.coordinates != "nearest":
@@ -70,7 +69,7 @@ class _Graph(nn.Module):
         """The skip, and the corrections of a whole image (`interpolators.corrected`)."""
         down, across = (_distances(one, lr.shape[axis]) for one, axis in ((rows, 2), (columns, 3)))
         sr = detail
-        if self.skip == "bicubic":
+        if self.model.adds_image:
             sr = sr + _rows_to_one(_keys(down)) @ lr @ _rows_to_one(_keys(across)).T
         if self.corrections:
             # Seen from the input the shrinking kernel is the bicubic's own, whatever the scale: it widens with it.

@@ -65,11 +65,13 @@ class SuperResolver(nn.Module, ABC):
         scales: the scales it is defined for.
         receptive_field: how many input pixels around a source pixel decide an output pixel; None when all do,
             and the model is then never tiled.
+        adds_image: whether the image itself, interpolated, passes to the answer beside what the layers make of it.
         finishes: whether `finish` changes anything; where it does, no part of a result is final by itself.
     """
 
     scales: Scales
     receptive_field: int | None
+    adds_image: bool = False
     finishes: bool = False
 
     @abstractmethod

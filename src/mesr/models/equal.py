@@ -37,7 +37,7 @@ class EqualFixed(FixedScale):
         scale: 2, 3 or 4.
 
     Raises:
-        UsageError: the architecture is not one of a fixed scale.
+        UsageError: the architecture is not one of a fixed scale, or adds the image by itself.
     """
 
     skips = True
@@ -71,8 +71,10 @@ class EqualAny(SuperResolver):
         coordinates: of the head.
 
     Raises:
-        UsageError: the architecture has no meta head.
+        UsageError: the architecture has no meta head, or adds the image or finishes it by itself.
     """
+
+    adds_image = True
 
     def __init__(
         self,
@@ -101,9 +103,9 @@ class EqualAny(SuperResolver):
 
 
 def _inner(kind: type[Network], architecture: str, args: Mapping[str, Any]) -> Network:
-    """The network inside, which must not be one of these again."""
+    """The network inside, which must not be one of these again, nor have what is added here."""
     network = None if architecture.startswith("equal-") else build({"name": architecture, "args": args})
-    if not isinstance(network, kind):
+    if not isinstance(network, kind) or network.adds_image or network.finishes:
         raise UsageError(
             "architecture", f"The architecture {architecture[:40]} cannot be put on equal terms."
         )

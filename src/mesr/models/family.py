@@ -96,6 +96,7 @@ class AtOneScale(FixedScale):
             raise UsageError("architecture", "A network is asked for one scale once.")
         self.network = build({"name": architecture, "args": dict(args or {})})
         self.receptive_field = self.network.receptive_field
+        self.adds_image = self.network.adds_image
 
     def encode(self, lr: Tensor) -> Encoded:
         """The image alone, which the network interpolates."""

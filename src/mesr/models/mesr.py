@@ -97,7 +97,7 @@ class Mesr(SuperResolver):
         self.scales = AnyScale(1.0, max_scale)
         # An output in the very middle ties between two pixels, and a turned image breaks the tie the other way.
         self.receptive_field = 2 * blocks + 2 + reach(coordinates) + (orientations > 1)
-        self.skip = skip
+        self.adds_image = skip != "none"
         self.corrections = corrections
         self.orientations = ORIENTATIONS[:orientations]
         self.finishes = corrections > 0
@@ -163,9 +163,7 @@ class Mesr(SuperResolver):
         detail = functools.reduce(torch.add, details)
         if len(self.orientations) > 1:
             detail = detail / len(self.orientations)
-        if self.skip == "none":
-            return detail
-        return detail + resize(lr, grid.rows, grid.columns, "bicubic")
+        return detail + resize(lr, grid.rows, grid.columns, "bicubic") if self.adds_image else detail
 
     def _parts(self, joined: Tensor) -> tuple[Tensor, ...]:
         return joined.chunk(len(self.orientations), dim=1)

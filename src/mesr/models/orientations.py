@@ -11,7 +11,7 @@ from ..grid import Grid
 
 
 class Orientation(NamedTuple):
-    """One of the eight; flips come first, then rows and columns change places.
+    """One of the eight; flips come first, then rows and columns change places (`patches.Place` has it the other way round).
 
     Attributes:
         turned: rows and columns change places.

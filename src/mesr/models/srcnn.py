@@ -20,14 +20,16 @@ from .registry import register
 class Srcnn(SuperResolver):
     """Bicubic interpolation through convolutions of 9, 5 and 5, edges continued; float32, as the image itself passes.
 
-    One chain of filters begins as the identity, so that training starts from the bicubic image: from the
-    published draw (standard deviation 0.001 throughout) 10⁸ steps were needed.
+    One chain of filters begins as the identity and the last convolution hears it alone, so that training starts from the
+    bicubic image: from the published draw (standard deviation 0.001 throughout) 10⁸ steps were needed.
 
     Args:
         features: channels of the first convolution; the second has half as many.
         middle: kernel size of the second, 5 or 1.
         max_scale: the largest scale it is offered for.
     """
+
+    adds_image = True
 
     def __init__(self, features: int = 64, middle: int = 5, max_scale: float = 4.0) -> None:
         super().__init__()
@@ -37,7 +39,6 @@ class Srcnn(SuperResolver):
         self.stem = ImageConv(1, features, 9, "replicate")
         self.middle = ImageConv(features, features // 2, middle, "replicate")
         self.last = ImageConv(features // 2, 1, 5, "replicate")
-        nn.init.normal_(self.last.weight, std=0.001)
         with torch.no_grad():
             for layer in (self.stem, self.middle, self.last):
                 nn.init.zeros_(layer.bias)  # type: ignore[arg-type]

@@ -24,6 +24,8 @@ class Vdsr(SuperResolver):
         max_scale: the largest scale it is offered for.
     """
 
+    adds_image = True
+
     def __init__(self, layers: int = 20, features: int = 64, max_scale: float = 4.0) -> None:
         super().__init__()
         self.scales = AnyScale(1.0, max_scale)
