@@ -120,6 +120,13 @@ def test_a_lattice_is_seen_at_scales_between_as_well() -> None:
     assert float(Lattice(24)(hr + waves[:, None] * waves, hr)) == pytest.approx(0.0025, rel=1e-4)
 
 
+def test_at_the_input_s_own_size_there_is_no_lattice() -> None:
+    hr = _images(2, 12)
+    assert float(Lattice(12)(hr + 0.1, hr)) < 1e-6
+    columns = torch.cat([hr, hr], dim=3)
+    assert float(Lattice(12)(columns + 0.1, columns)) < 1e-6
+
+
 def test_what_does_not_repeat_with_the_input_is_no_lattice() -> None:
     places = torch.arange(48) / 48
     slope = torch.cos(2 * math.pi * places) + torch.sin(6 * math.pi * places)[:, None]

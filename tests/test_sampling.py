@@ -80,6 +80,15 @@ def test_slices_too_small_for_the_largest_patch_are_refused_plainly() -> None:
         PatchSampler(_slices(size=40), CONFIG)
 
 
+def test_a_scale_that_whole_pixels_make_larger_needs_its_own_margin() -> None:
+    """50 pixels at ×2.25 become 113, ×2.26, whose margin is ten pixels instead of nine."""
+    config = SamplingConfig(patch=50, batch=1, scales=[2.25], anisotropic=0.0)
+    with pytest.raises(InputError, match="133 pixels wide"):
+        PatchSampler(_slices(1, 132), config)
+    batch = PatchSampler(_slices(1, 133), config).batch(0)
+    assert (batch.lr.shape[-1], batch.hr.shape[-1]) == (50, 113)
+
+
 def test_senseless_scales_are_refused() -> None:
     with pytest.raises(UsageError):
         PatchSampler(_slices(), SamplingConfig(low=4.0, high=1.0))

@@ -36,7 +36,7 @@ OUTSIDE_MM, INSIDE_MM = (2.5, 4.0, 8.0, 12.0, 16.0), (4.0, 6.0)
 """Where, from the skin on, there must be air, and tissue: no windpipe, couch or cloth."""
 LEAST_SKIN_MM = 35.0
 """Of skin against open air; with less an edge hangs on few pixels."""
-AIR_HU, TISSUE_HU = -940.0, (-250.0, 250.0)
+OPEN_AIR_HU, TISSUE_HU = -940.0, (-250.0, 250.0)
 
 
 class Edge(NamedTuple):
@@ -92,7 +92,7 @@ def disc_edge(values: FloatImage, centre: Place, radius: float, spacing: Place, 
     """The edge spread of a disc: pixels by their distance from its rim (Richard et al. 2012).
 
     Args:
-        centre: near the disc's; it is refined to where the rim is sharpest.
+        centre: near the disc's; it is refined to the middle of what stands out there.
         radius: mm.
         reach: mm looked at on both sides of the rim.
     """
@@ -210,7 +210,7 @@ def _bare(values: FloatImage, places: Samples, outwards: Samples, spacing: Place
 
     bare = np.ones(len(places), dtype=bool)
     for distance in OUTSIDE_MM:
-        bare &= met(distance) < AIR_HU
+        bare &= met(distance) < OPEN_AIR_HU
     for distance in INSIDE_MM:
         bare &= (met(-distance) > TISSUE_HU[0]) & (met(-distance) < TISSUE_HU[1])
     return bare

@@ -14,7 +14,10 @@ from .grid import Axis
 
 
 class Place(NamedTuple):
-    """Where in its slice a patch lies, and how it is turned and flipped after it is cut."""
+    """Where in its slice a patch lies, and how it is turned, then flipped, after it is cut.
+
+    `models.orientations.Orientation` has the same fields and the other order.
+    """
 
     rows: slice
     columns: slice

@@ -21,7 +21,7 @@ from .data import Batch, TrainingSlice
 from .degrade import recipe
 from .errors import InputError, UsageError
 from .even import even_ground
-from .grid import Axis, Grid, fraction, round_half_up
+from .grid import Axis, Grid, fraction
 from .patches import Place, margin, moved, shrinking, softened
 from .resample import resize
 
@@ -112,7 +112,10 @@ class PatchSampler:
                 f" degradations made from whole slices, found {config.even:g}.",
             )
         largest = max([*config.scales, *([config.high] if config.continuous or not config.scales else [])])
-        side = round_half_up(config.patch * fraction(largest)) + 2 * self._margin(fraction(largest))
+        axis = Axis.scaled(
+            config.patch, fraction(largest)
+        )  # Whole pixels may make a scale larger than it was asked for.
+        side = axis.size_out + 2 * self._margin(axis.scale)
         self.slices = [one for one in slices if min(one.values.shape) >= side]
         if not self.slices:
             raise InputError(

@@ -15,6 +15,7 @@ from small_source import BRIEF, small_source
 from mesr.degrade import recipe, text_of
 from mesr.models.weights import ALIASES
 from mesr.reproduce import comparison, in_short
+from mesr.reproduce.ablations import NETWORK
 from mesr.reproduce.document import document
 from mesr.reproduce.findings import Finding, Findings
 from mesr.reproduce.ladder import ladder
@@ -77,7 +78,9 @@ def test_our_figures_stand_beside_the_papers(setting: Setting, tmp_path: Path) -
     ]
     assert "+1.50" in bicubic
     (ours,) = [line for line in text.splitlines() if "37.59" in line and "| 5.1 M" in line]
-    assert ours.startswith("| MESR as printed (L1)"), "the paper's own beside its network, not beside one of ours"
+    assert ours.startswith("| MESR as printed (L1)"), (
+        "the paper's own beside its network, not beside one of ours"
+    )
     assert "41.00 ± 0.00" in ours
     assert "2 slices of one patient" in text
     assert "CC BY 4.0" in text
@@ -241,7 +244,7 @@ def test_what_holds_of_mesr_is_computed(setting: Setting, tmp_path: Path) -> Non
     won = scales["MESR (L1) (smoke) ahead of MIASSR's first stage (L1) (smoke)", "PSNR, dB"]
     assert won == [place, "yes +0.50 [+0.50, +0.50]", "–"]
     assert not [claim for claim, _ in scales if "mesr-lite" in claim]
-    assert "before every network of one scale" not in text
+    assert "ahead of every network of one scale" not in text
     gains |= {
         f"{start}smoke-mesr-x2-alone": 3.0,
         f"{start}smoke-srcnn-x2": 2.5,
@@ -717,6 +720,44 @@ def test_every_table_takes_what_is_compared_from_the_right_row(setting: Setting,
     bases = [cells for cells in found if cells[0] == "40.00"]
     assert len(bases) == 3 * len({row.group for row in of["ablations"]})
     assert {cell for cells in found if cells not in bases for cell in cells} == {"+0.50"}
+
+
+def test_without_its_base_a_group_of_ablations_is_left_out(setting: Setting, tmp_path: Path) -> None:
+    """A run that was stopped has measured what is cheap, which need not be the base."""
+    rows = plan(["ablations"], setting)
+    group = NETWORK
+    base, first, second, *_ = (row for row in rows if row.group == group)
+    state, file = State(tmp_path, "smoke", "scans"), ResultsFile(tmp_path / "results.csv")
+    for row in (first, second):
+        _done(state.fate(row), row.method)
+        for scale in row.scales:
+            file.add(result(model=row.method, scale=scale))
+    text = document(tmp_path / "r.md", setting, rows, Measured(tmp_path, state))
+    assert f"**{group}**" not in text
+    _done(state.fate(base), base.method)
+    for scale in base.scales:
+        file.add(result(model=base.method, scale=scale))
+    text = document(tmp_path / "r.md", setting, rows, Measured(tmp_path, state))
+    _, _, part = text.partition(f"**{group}**")
+    titles = [line.split("|")[1].strip() for line in part.split("\n\n")[1].splitlines()[2:]]
+    assert titles == [base.title, first.title, second.title]
+
+
+def test_a_slice_that_one_method_makes_exactly_counts_for_none(setting: Setting, tmp_path: Path) -> None:
+    rows = {row.method: row for row in plan(["table2"], setting) if row.group == EQUAL}
+    state, file = State(tmp_path, "smoke", "scans"), ResultsFile(tmp_path / "results.csv")
+    for method, second in (("bicubic", math.inf), ("smoke-mesr", 80.0)):
+        _done(state.fate(rows[method]), method)
+        for number, psnr in ((1, 40.0), (2, second)):
+            file.add(result(model=method, slice=number, data_sha256=str(number), psnr=psnr, ssim=0.9))
+    measured = Measured(tmp_path, state)
+    for method in ("bicubic", "smoke-mesr"):
+        mean = measured.mean(rows[method], "2")
+        assert mean is not None
+        assert (mean.mean, mean.slices) == (40.0, 1)
+        of_ssim = measured.mean(rows[method], "2", "ssim")
+        assert of_ssim is not None
+        assert of_ssim.slices == 2
 
 
 def test_a_training_that_got_worse_is_marked() -> None:

@@ -33,8 +33,8 @@ class Lattice:
         return (power + LEAST**2).sqrt().mean()
 
     def _waves(self, side: int, device: torch.device) -> Tensor:
-        """(n, side) complex: a constant, then what repeats with the input's pixels, and its overtones."""
-        count = max(2, math.ceil(side / self.patch))
+        """(n, side) complex: a constant, then what repeats with the input's pixels, and its overtones; at ×1 nothing does."""
+        count = 1 if side <= self.patch else max(2, math.ceil(side / self.patch))
         turns = torch.arange(count, device=device)[:, None] * torch.arange(side, device=device) * self.patch
         angle = turns.remainder(side) * (2.0 * math.pi / side)
         return torch.polar(torch.full_like(angle, 1.0 / side), angle)

@@ -1,7 +1,7 @@
 """VGG networks that look at images for the perceptual term: layers, weights, and never a step of training.
 
 Their layers are named as torchvision's, so VGG19's published file fits; torchvision itself is not needed.
-Weights are read from a file whose origin is known: a pickle only by its sha256 and as plain tensors.
+Weights are read from a file whose origin is known: a pickle only as plain tensors, VGG19's by the start of its sha256.
 """
 
 from __future__ import annotations

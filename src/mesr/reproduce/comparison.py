@@ -86,12 +86,17 @@ def table3(rows: Sequence[Row], measured: Measured) -> str:
 
 
 def ablations(rows: Sequence[Row], measured: Measured, headline: str) -> str:
-    """For each group the base's PSNR and what every other row gains over it, at every scale and at every site."""
+    """For each group the base's PSNR and what every other row gains over it, at every scale and at every site.
+
+    Args:
+        rows: all of them, also those that were not reached: a group is nothing without its first.
+    """
     parts = []
     for group in dict.fromkeys(row.group for row in rows):
         base, *others = (row for row in rows if row.group == group)
         if not measured.of(base):
             continue
+        others = [row for row in others if measured.fate(row).status != "planned"]
         parts.append(f"**{group}**")
         for name, title, digits in (MEASURES[0], IN_BODY):
             means = (spread(measured.mean(base, s, name, headline), digits) for s in base.scales)

@@ -1,4 +1,4 @@
-"""The document: every figure in it is read from the disk or from the paper's transcription; none is typed here."""
+"""The document: every measured figure in it is read from the disk or from the paper's transcription; none is typed."""
 
 from __future__ import annotations
 
@@ -96,7 +96,10 @@ def document(
     if "table3" in of:
         parts += ["## Table 3: other sites", comparison.table3(of["table3"], measured)]
     if "ablations" in of:
-        parts += ["## Ablations", comparison.ablations(of["ablations"], measured, headline)]
+        parts += [
+            "## Ablations",
+            comparison.ablations([row for row in rows if row.experiment == "ablations"], measured, headline),
+        ]
         if steps := ladder(of.get("table2", []), of["ablations"], measured, headline):
             parts += [
                 "**Towards the paper's margin: each network differs from the one above it in one thing**",

@@ -41,6 +41,7 @@ class Measured:
         for one in read_results(path) if path.exists() else ():
             self._results[one.weights_id, one.commit, one.precision, one.degradation].append(one)
         self._fates: dict[str, tuple[Row, Fate]] = {}
+        self._exact: dict[str, set[tuple[object, ...]]] = {}
         self._differences: dict[tuple[object, ...], tuple[tuple[Row, ...], Difference | None]] = {}
 
     def fate(self, row: Row) -> Fate:
@@ -116,7 +117,12 @@ class Measured:
 
     def _together(self, rows: tuple[Row, ...], scale: str, measure: str, site: str) -> list[Result]:
         """Measurements at a scale; of several trainings those that are measured there, with the mean of the measure."""
-        several = [there for one in rows if (there := self.of(one, scale, site))]
+        exact = self._restored(measure)
+        kept = (
+            [one for one in self.of(row, scale, site) if (one.degradation, *_slice(one)) not in exact]
+            for row in rows
+        )
+        several = [there for there in kept if there]
         if len(several) < 2:
             return several[0] if several else []
         figures: dict[tuple[object, ...], list[float]] = defaultdict(list)
@@ -126,6 +132,15 @@ class Measured:
             place: {measure: fmean(found)} for place, found in figures.items() if len(found) == len(several)
         }
         return [replace(one, **means[_slice(one)]) for one in several[0] if _slice(one) in means]
+
+    def _restored(self, measure: str) -> set[tuple[object, ...]]:
+        """Slices that some method makes exactly, which count for none (`tables.Mean`)."""
+        if measure not in self._exact:
+            every = itertools.chain.from_iterable(self._results.values())
+            self._exact[measure] = {
+                (one.degradation, *_slice(one)) for one in every if math.isinf(one.measure(measure))
+            }
+        return self._exact[measure]
 
     def lead(
         self, leader: Row | None, row: Row, scale: str, measure: str = "psnr", site: str = ""
