@@ -136,6 +136,16 @@ def test_bfloat16_is_close_to_float32(name: str, args: dict[str, Any]) -> None:
 
 
 @systems
+def test_features_lie_in_the_order_that_convolutions_are_fastest_in(name: str, args: dict[str, Any]) -> None:
+    """Else times told beside each other would compare the layout as well."""
+    if "orientations" in args:
+        pytest.skip("joined from several that do")
+    with torch.inference_mode():
+        features = helpers.made(name, args).encode(torch.rand(1, 1, 9, 7)).features
+    assert features is None or features.is_contiguous(memory_format=torch.channels_last)
+
+
+@systems
 def test_gradients_reach_every_parameter(name: str, args: dict[str, Any]) -> None:
     helpers.gradients_reach_every_parameter(helpers.made(name, args))
 

@@ -27,7 +27,7 @@ class UnderHead(SuperResolver):
     ) -> None:
         super().__init__()
         self.scales = AnyScale(1.0, max_scale)
-        self.stem = ImageConv(1, features)
+        self.stem = channels_last(ImageConv(1, features))
         self.body = channels_last(body)
         self.head = MetaHead(features, hidden, "corner")
         self.receptive_field = 1 + body.radius + reach("corner")
