@@ -20,7 +20,7 @@ from mesr.reproduce.document import document
 from mesr.reproduce.findings import Finding, Findings
 from mesr.reproduce.ladder import ladder
 from mesr.reproduce.measured import Measured, interval, millions, population, spread
-from mesr.reproduce.plan import DEGRADATIONS, EQUAL, EXPERIMENTS, LONGER, PUBLISHED, SHIPPED, plan
+from mesr.reproduce.plan import DEGRADATIONS, EQUAL, EXPERIMENTS, LONGER, PUBLISHED, SCANNED, SHIPPED, plan
 from mesr.reproduce.state import Fate, State, Trained
 from mesr.reproduce.table2 import table2
 from mesr.reproduce.trainings import Setting, equal_optimiser
@@ -390,6 +390,60 @@ def test_a_pair_that_one_site_alone_has_at_every_scale_is_told_at_twice_as_well(
     assert of[claim, "PSNR at ×2, every site"] == ["pelvis", "–", "liver"]
 
 
+def test_the_small_network_beside_its_rival_is_in_short(setting: Setting, tmp_path: Path) -> None:
+    shown = setting._replace(budget=replace(setting.budget, tiny=False, scales=("2", "3")))
+    rows = [row for row in plan(["table2"], shown) if row.group == EQUAL and not row.averaged]
+    state, file = State(tmp_path, "smoke", "scans"), ResultsFile(tmp_path / "results.csv")
+    psnr = {
+        "mesr": {"pelvis": 50.0, "liver": 50.0, "lung": 50.0},
+        "mesr-lite": {"pelvis": 42.0, "liver": 42.0, "lung": 42.0},
+        "miassr": {"pelvis": 41.0, "liver": 43.0, "lung": 42.0},
+    }
+    for row in rows:
+        for site, value in psnr.get(row.method.removeprefix("smoke-"), {}).items() if not row.family else ():
+            _done(state.fate(row), row.method)
+            for scale, number in itertools.product(("2", "3"), (1, 2)):
+                gain = 2.0 * (number - 1.5) if (site, row.system) == ("lung", "miassr") else 0.0
+                place = {"scale": scale, "site": site, "scan": site, "slice": number}
+                file.add(result(model=row.method, psnr=value + gain, data_sha256=f"{site} {number}", **place))
+    text = in_short.in_short(rows, [], Measured(tmp_path, state), "pelvis", ["pelvis", "liver", "lung"])
+    assert (
+        "* **mesr-lite (L1) beside MIASSR's first stage (L1)**, a network of its size, PSNR at every scale:"
+        " ahead on pelvis; undecided on lung (×2, ×3); not ahead on liver (×2, ×3)."
+    ) in text
+
+
+def test_what_is_made_of_simulated_scans_is_in_short(setting: Setting, tmp_path: Path) -> None:
+    shown = setting._replace(budget=replace(setting.budget, tiny=False))
+    rows = plan(["table1", "table2"], shown)
+    state, file = State(tmp_path, "smoke", "scans"), ResultsFile(tmp_path / "results.csv")
+    scan = text_of(recipe("cbct:views=60:element_mm=2"))
+    for row in rows:
+        ours = row.system == "mesr" and row.group == SCANNED
+        if ours or row.id.endswith(("terms/smoke-mesr", "terms/smoke-meta-rdn")):
+            _done(state.fate(row), row.method)
+            own = {
+                "psnr": 43.0 if row.method.endswith("cbct") else 37.5,
+                "degradation": text_of(recipe(row.degradation)),
+            }
+            for number in (1, 2):
+                file.add(result(model=row.method, slice=number, data_sha256=str(number), **own))
+    assert {text_of(recipe(row.degradation)) for row in rows if row.group == SCANNED} == {scan}
+    text = document(tmp_path / "results.md", shown, rows, Measured(tmp_path, state))
+    assert (
+        "* **[Simulated CBCT to CT](#table-1-six-scales)**, pelvis, ×2, dB:"
+        " MESR (L1), trained on bicubic LR of pelvis 37.50 ± 0.00; MESR (L1), trained on simulated CBCT of pelvis 43.00 ± 0.00."
+    ) in text
+
+
+def test_the_page_begins_with_where_its_parts_are(setting: Setting, tmp_path: Path) -> None:
+    text = _page(setting, tmp_path, {"table2/on-equal-terms/bicubic": 0.0})
+    (line,) = [line for line in text.splitlines() if line.startswith("Parts: ")]
+    headings = [line.removeprefix("## ") for line in text.splitlines() if line.startswith("## ")]
+    assert [part.partition("]")[0] for part in line.split("[")[1:]] == headings
+    assert "[Table 2: systems at ×2](#table-2-systems-at-2)" in line
+
+
 def test_the_page_says_how_networks_were_trained(setting: Setting, tmp_path: Path) -> None:
     text = _page(setting, tmp_path, {})
     told = text.partition("## Protocol")[2].partition("\n## ")[0]
@@ -678,6 +732,8 @@ def test_table_3_is_in_short_as_well(setting: Setting, tmp_path: Path) -> None:
     cells = [cell.strip() for cell in line.split("|")[1:-1]]
     assert cells[1:4] == ["PSNR, SSIM, NRMSE at ×2", "–", "–"]
     assert cells[4].startswith("pelvis (PSNR against EDSR;")
+    beside = "* **[Trained on pelvis only](#table-3-other-sites)**, beside RDN-A, ×2: pelvis +1.00 [+1.00, +1.00] dB,"
+    assert beside in told
 
 
 def test_the_rival_named_is_the_one_that_decides(setting: Setting, tmp_path: Path) -> None:

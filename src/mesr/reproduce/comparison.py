@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from .. import native
 from ..files import counted
+from ..models import weights
 from ..tables import Difference, Mean, markdown
 from .findings import Finding
 from .measured import MEASURES, NONE, Measured, interval, millions, population, spread
@@ -250,7 +251,7 @@ def perception(found: Sequence[Finding]) -> str:
 
 
 def budgets(rows: Sequence[Row], measured: Measured) -> str:
-    """Every training that ended: what it cost and how it went."""
+    """Every training that ended, and the last of each shipped network: what it cost and how it went."""
     body = []
     steps = (step for row in rows for training in row.trainings for step in training.chain())
     for name, step in {step.name: step for step in steps}.items():
@@ -265,6 +266,19 @@ def budgets(rows: Sequence[Row], measured: Measured) -> str:
                     f"{one.slope:.2f}" if one.slope else NONE, one.computed or NONE, one.weights_id[:12],
                 ]
             )  # fmt: skip
+    shipped = [row for row in rows if not row.trainings and row.system in weights.shipped()]
+    for row in {row.system: row for row in shipped}.values():
+        card, own = weights.load(row.system)[1], row.cost
+        told = card.about["training"]
+        on_from = f", on from {told['start']['name']}" if told.get("start") else ""
+        assert own is not None
+        body.append(
+            [
+                f"{row.system} (shipped{on_from}; its card has more)", millions(own.parameters), millions(own.pixel), f"{told['steps']:,}",
+                f"{told['steps'] * told['batch']:,}", NONE, f"{told['minutes']:.1f}", NONE,
+                ", ".join(f"{key} {value:g}" for key, value in told["losses"].items()), NONE, NONE, card.weights_id[:12],
+            ]
+        )  # fmt: skip
     header = [
         "training", "parameters", "multiply-adds a low-resolution pixel", "steps", "samples", "samples at ×2 or its own scale",
         "minutes", "validation PSNR, first → last, dB", "losses", "critic's gradient norm, wanted: 1", "computed in", "weights id",

@@ -61,6 +61,15 @@ def write(
         temporary.write_text(text, encoding="utf-8")
 
 
+BEGINNING = 2
+"""Parts before the contents: the title, and how the page was made."""
+
+TIMED = (
+    "Of this code: 3×3 convolutions are computed alike in every network, but MESR's take their ReLU and their sum in the same pass where the"
+    " processor can ([speed](explanation/speed.md)), as its rivals' could."
+)
+
+
 def document(
     page: Path, setting: Setting, rows: Sequence[Row], measured: Measured,
     found: Findings = Findings(), figures: Sequence[tuple[str, Path]] = (),  # noqa: B008
@@ -118,7 +127,7 @@ def document(
     if found.perception:
         parts += ["## Distortion and perception, ×2", comparison.perception(found.perception)]
     if found.seconds:
-        parts += ["## Time for one slice, ×2", comparison.seconds(found.seconds)]
+        parts += ["## Time for one slice, ×2", TIMED, comparison.seconds(found.seconds)]
     if figures:
         parts += ["## Figures", DIAGRAMS]
         parts += [f"![{title}]({_beside(page, path)})\n\n{title}" for title, path in figures]
@@ -127,7 +136,17 @@ def document(
     missing = comparison.unfinished(rows, measured, _absent(setting, rows, found, figures))
     if missing:
         parts += ["## Missing", missing]
-    return "\n\n".join(parts) + "\n"
+    return "\n\n".join([*parts[:BEGINNING], _contents(parts), *parts[BEGINNING:]]) + "\n"
+
+
+def _contents(parts: Sequence[str]) -> str:
+    """Where each part begins, as GitHub and MkDocs name it."""
+    titles = [part.removeprefix("## ") for part in parts if part.startswith("## ")]
+    return "Parts: " + " · ".join(f"[{title}](#{_anchor(title)})" for title in titles) + "."
+
+
+def _anchor(title: str) -> str:
+    return "".join(c for c in title.lower() if c.isascii() and (c.isalnum() or c in " -")).replace(" ", "-")
 
 
 def _absent(
@@ -150,7 +169,14 @@ def _short(
     """What holds, of everything but smoke runs, which show nothing."""
     if setting.budget.tiny:
         return []
-    told = in_short(of.get("table2", []), of.get("table3", []), measured, headline, ct_sites(setting))
+    told = in_short(
+        of.get("table2", []),
+        of.get("table3", []),
+        measured,
+        headline,
+        ct_sites(setting),
+        of.get("table1", []),
+    )
     return ["## In short", told] if told else []
 
 
@@ -176,7 +202,7 @@ def _protocol(setting: Setting, measured: Measured, rows: Sequence[Row]) -> str:
         ["patch, low-resolution pixels; of a fine-tuning; batch", f"{budget.patch}; {budget.tuning_patch}; {budget.batch}"],
         ["optimiser on equal terms", _optimiser(equal_optimiser(budget.steps))],
         ["optimiser as published", _optimiser(published_optimiser(0.0, budget.steps))],
-        ["losses of a fine-tuning", ", ".join(f"{name} {weight:g}" for name, weight in compound(budget).items())],
+        ["losses of a fine-tuning on equal terms", ", ".join(f"{name} {weight:g}" for name, weight in compound(budget).items())],
         ["perceptual term", f"{Path(setting.vgg).name}, depths {', '.join(map(str, budget.depths))}"],
         ["low-resolution images", "bicubic, a = −0.5, anti-aliased, pixel centres aligned; unless named otherwise"],
         [SCANNED, f"`{simulation(setting)}`: {_parameters(simulation(setting))} (docs/explanation/degradation.md)"],

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from ..tables import markdown
 from .measured import MEASURES, NONE, Measured, interval, spread
-from .plan import EQUAL, JUDGED_PARTS, LONGER, PUBLISHED
+from .plan import EQUAL, JUDGED_PARTS, LONGER, PUBLISHED, SCANNED
 from .rows import Row
 from .verdicts import IN_BODY, NO, UNDECIDED, WEAKEST, YES, Verdicts, leader_of, named
 
@@ -16,6 +16,11 @@ NAMED = 3
 SPOKEN = (YES, UNDECIDED, NO)
 """Verdicts in the order of the table's columns."""
 
+AHEAD = {YES: "ahead on", UNDECIDED: "undecided on", NO: "not ahead on"}
+"""Verdicts of a pair, in a sentence."""
+
+SHIPPED_ARE = "* What mesr ships are [other networks](#what-differs-and-why), trained for longer."
+
 HOW = (
     "Undecided is also what one more training could turn: where the difference is less than another seed has moved such a mean, though its"
     " interval be clear ([what holds](#on-equal-terms-what-holds)). PSNR is of the whole slice where no body is named. For what was trained for longer, as"
@@ -24,8 +29,8 @@ HOW = (
 
 
 def in_short(
-    table2: Sequence[Row], table3: Sequence[Row], measured: Measured, headline: str, sites: Sequence[str]
-) -> str:
+    table2: Sequence[Row], table3: Sequence[Row], measured: Measured, headline: str, sites: Sequence[str], table1: Sequence[Row] = (),
+) -> str:  # fmt: skip
     """Markdown of what holds on equal terms, a line for each claim; empty where nothing of it is measured.
 
     Args:
@@ -61,7 +66,13 @@ def in_short(
     if not body:
         return ""
     held = parts_of_table2[EQUAL]
-    parts = [_sentences(held, headline), _leads(held, measured), "### Claims, one by one"]
+    sentences = [
+        *_sentences(held, headline),
+        *_scanned(table1, measured, headline),
+        *_on_one_site(table3, measured),
+        SHIPPED_ARE,
+    ]
+    parts = ["\n".join(sentences), _leads(held, measured), "### Claims, one by one"]
     columns = (f"{_spoken(word)}, at" for word in SPOKEN)
     parts += [
         markdown(["claim, on equal terms unless it says otherwise", "measured by", *columns], body),
@@ -71,11 +82,11 @@ def in_short(
     return "\n\n".join(part for part in parts if part)
 
 
-def _sentences(held: Verdicts, headline: str) -> str:
+def _sentences(held: Verdicts, headline: str) -> list[str]:
     """What a reader asks first of MESR at ×2, from measurements; what is not measured is left out."""
     ours = held.leader
     if ours is None:
-        return ""
+        return []
     told = []
     if sinc := leader_of(held.rows, "sinc"):
         whole, inside = (_range(held, ours, sinc, measure) for measure in ("psnr", IN_BODY[0]))
@@ -97,8 +108,49 @@ def _sentences(held: Verdicts, headline: str) -> str:
         if printed := leader_of(held.networks, "mesr-paper"):
             found = interval(held.ahead(printed, rival, "2", "psnr", headline))
             told.append(f"* **The paper's own network** beside it, trained alike, there: {found} dB.")
-    told.append("* What mesr ships are [other networks](#what-differs-and-why), trained for longer.")
-    return "\n".join(told)
+    for lite, rival in held.pairs():
+        if (lite.system, rival.system) == ("mesr-lite", "miassr"):
+            scales = [scale for scale in lite.scales if scale in rival.scales]
+            found_at = zip(SPOKEN, _by_scale(held, lite, rival, scales, MEASURES[0]), strict=True)
+            where = "; ".join(f"{AHEAD[word]} {places}" for word, places in found_at if places != NONE)
+            told.append(
+                f"* **{named(lite)} beside {named(rival)}**, a network of its size, PSNR at every scale: {where}."
+            )
+    return told
+
+
+def _scanned(table1: Sequence[Row], measured: Measured, headline: str) -> list[str]:
+    """What is made of simulated CBCT at ×2."""
+    rows = [row for row in table1 if row.group == SCANNED and row.system in ("bicubic", "mesr")]
+    known = [
+        f"{row.title} {spread(mean, 2)}" for row in rows if (mean := measured.mean(row, "2", site=headline))
+    ]
+    if len(known) < 2:
+        return []
+    return [f"* **[{SCANNED}](#table-1-six-scales)**, {headline or 'all sites'}, ×2, dB: {'; '.join(known)}."]
+
+
+def _on_one_site(table3: Sequence[Row], measured: Measured) -> list[str]:
+    """What MESR that learned from one site is ahead of its nearest rival there by, on the others."""
+    ours, rival = (leader_of(table3, name) for name in ("mesr", "rdn"))
+    if ours is None or rival is None:
+        return []
+    found = {
+        site: [interval(measured.lead(ours, rival, "2", name, site)) for name in ("psnr", IN_BODY[0])]
+        for site in ours.sites
+    }
+    known = [
+        f"{site} {whole} dB, inside the body {inside}"
+        for site, (whole, inside) in found.items()
+        if whole != NONE
+    ]
+    return (
+        [
+            f"* **[Trained on {ours.group} only](#table-3-other-sites)**, beside {named(rival)}, ×2: {'; '.join(known)}."
+        ]
+        if known
+        else []
+    )
 
 
 def _range(held: Verdicts, ours: Row, other: Row, measure: str) -> str:
