@@ -1,31 +1,20 @@
-"""The head of the document: what was to be shown on equal terms in a few sentences, then a line for each claim and where it holds."""
+"""The head of the document: what was to be shown on equal terms in a few sentences, then each claim and where it holds (`claims`)."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
 from ..tables import markdown
+from .claims import by_scale, claims
 from .measured import MEASURES, NONE, Measured, interval, spread
-from .plan import EQUAL, JUDGED_PARTS, LONGER, PUBLISHED, SCANNED
+from .plan import EQUAL, SCANNED
 from .rows import Row
 from .verdicts import IN_BODY, NO, UNDECIDED, WEAKEST, YES, Verdicts, leader_of, named
-
-NAMED = 3
-"""Rivals at most that a cell names."""
-
-SPOKEN = (YES, UNDECIDED, NO)
-"""Verdicts in the order of the table's columns."""
 
 AHEAD = {YES: "ahead on", UNDECIDED: "undecided on", NO: "not ahead on"}
 """Verdicts of a pair, in a sentence."""
 
 SHIPPED_ARE = "* What mesr ships are [other networks](#what-differs-and-why), trained for longer."
-
-HOW = (
-    "Undecided is also what one more training could turn: where the difference is less than another seed has moved such a mean, though its"
-    " interval be clear ([what holds](#on-equal-terms-what-holds)). PSNR is of the whole slice where no body is named. For what was trained for longer, as"
-    " published or on one patient, no other seed was trained, and that of the part on equal terms stands for it. MR is not judged: the networks learned from CT."
-)
 
 
 def in_short(
@@ -36,48 +25,17 @@ def in_short(
     Args:
         sites: of CT, which Table 2's verdicts are about; Table 3 has its own.
     """
-    parts_of_table2 = {
-        group: Verdicts([row for row in table2 if row.group == group], table2, measured, sites)
-        for group in JUDGED_PARTS
-    }
-    body = []
-    for group, held in parts_of_table2.items():
-        told = {LONGER: _steps(held), PUBLISHED: ", all as published"}.get(group, "")
-        body += _at_twice(held, told)
-        for own, other in held.pairs():
-            scales = [scale for scale in own.scales if scale in other.scales]
-            several = ", a network for each whole scale" if other.family else ""
-            claim = f"{named(own)} ahead of {named(other)}{several}{told}"
-            for measure, where in ((MEASURES[0], ""), (IN_BODY, " inside the body")):
-                places, at_twice = (
-                    [site for site in sites if _scales_at(held, own, other, of, site, measure)]
-                    for of in (scales, ["2"])
-                )
-                only = f", {', '.join(places)} alone" if len(places) < len(sites) else ""
-                found = _by_scale(held, own, other, scales, measure)
-                body.append([claim, f"PSNR{where} at every scale{only}", *found])
-                if len(places) < len(at_twice):
-                    found = _by_scale(held, own, other, ["2"], measure)
-                    body.append([claim, f"PSNR{where} at ×2, every site", *found])
-    elsewhere = [site for site in sites if any(site in row.sites for row in table3)]
-    for group in dict.fromkeys(row.group for row in table3):
-        own_rows = [row for row in table3 if row.group == group]
-        body += _at_twice(Verdicts(own_rows, table2, measured, elsewhere), f", all trained on {group} only")
-    if not body:
+    told = claims(table2, table3, measured, sites)
+    if not told:
         return ""
-    held = parts_of_table2[EQUAL]
+    held = Verdicts([row for row in table2 if row.group == EQUAL], table2, measured, sites)
     sentences = [
         *_sentences(held, headline),
         *_scanned(table1, measured, headline),
         *_on_one_site(table3, measured),
         SHIPPED_ARE,
     ]
-    parts = ["\n".join(sentences), _leads(held, measured), "### Claims, one by one"]
-    columns = (f"{_spoken(word)}, at" for word in SPOKEN)
-    parts += [
-        markdown(["claim, on equal terms unless it says otherwise", "measured by", *columns], body),
-        HOW,
-    ]
+    parts = ["\n".join(sentences), _leads(held, measured), "### Claims, one by one", told]
     parts += [f"{margin}."] if (margin := held.margin(headline)) else []
     return "\n\n".join(part for part in parts if part)
 
@@ -110,13 +68,22 @@ def _sentences(held: Verdicts, headline: str) -> list[str]:
             told.append(f"* **The paper's own network** beside it, trained alike, there: {found} dB.")
     for lite, rival in held.pairs():
         if (lite.system, rival.system) == ("mesr-lite", "miassr"):
-            scales = [scale for scale in lite.scales if scale in rival.scales]
-            found_at = zip(SPOKEN, _by_scale(held, lite, rival, scales, MEASURES[0]), strict=True)
-            where = "; ".join(f"{AHEAD[word]} {places}" for word, places in found_at if places != NONE)
             told.append(
-                f"* **{named(lite)} beside {named(rival)}**, a network of its size, PSNR at every scale: {where}."
+                f"* **{named(lite)} beside {named(rival)}**, a network of its size, PSNR at every scale:"
+                f" {_where(held, lite, rival)}."
             )
     return told
+
+
+def _where(held: Verdicts, own: Row, other: Row) -> str:
+    """`ahead on lung; undecided on pelvis (×2, ×3)`: sites by the weakest of their scales' verdicts."""
+    found: dict[str, list[str]] = {word: [] for word in AHEAD}
+    for site in held.sites:
+        if words := by_scale(held, own, other, site, "psnr"):
+            weakest = min(words.values(), key=WEAKEST.index)
+            at = ", ".join(scale for scale, word in words.items() if word == weakest)
+            found[weakest].append(site if weakest == YES else f"{site} ({at})")
+    return "; ".join(f"{AHEAD[word]} {', '.join(places)}" for word, places in found.items() if places)
 
 
 def _scanned(table1: Sequence[Row], measured: Measured, headline: str) -> list[str]:
@@ -161,7 +128,7 @@ def _range(held: Verdicts, ours: Row, other: Row, measure: str) -> str:
 
 def _placed(held: Verdicts, row: Row, others: Sequence[Row], measures: Sequence[tuple[str, str, int]]) -> str:
     """Where it is first, where that is undecided and where it is not."""
-    found: dict[str, list[str]] = {word: [] for word in SPOKEN}
+    found: dict[str, list[str]] = {word: [] for word in AHEAD}
     for site in held.sites:
         there = [one.word for name, _, _ in measures if (one := held.weakest(row, others, site, name))]
         if there:
@@ -192,81 +159,3 @@ def _leads(held: Verdicts, measured: Measured) -> str:
     several = len(held.trainings_of(ours))
     mean = f", mean of {several} trainings" if several > 1 else ""
     return markdown([f"{ours.title}, ×2{mean}", "PSNR, dB", "body, of the slice", *heads], body)
-
-
-def _steps(held: Verdicts) -> str:
-    """That networks were trained for longer than the others."""
-    return next((f", all after {row.trainings[0].config.steps:,} steps" for row in held.networks), "")
-
-
-def _at_twice(held: Verdicts, told: str = "") -> list[list[str]]:
-    """Two lines for each of the claims, whole and inside the body."""
-    body = []
-    for row, others, of in held.claims():
-        own = [named(other) for other in others if other.system.startswith("mesr")]
-        among = f", {' and '.join(dict.fromkeys(own))} among them" if own and len(others) > len(own) else ""
-        claim = f"{named(row)} ahead of every {of}, of {len(others)}{among}{told}"
-        body.append([claim, "PSNR, SSIM, NRMSE at ×2", *_by_site(held, row, others, MEASURES)])
-        body.append([claim, "PSNR inside the body at ×2", *_by_site(held, row, others, (IN_BODY,))])
-    return body
-
-
-def _spoken(word: str) -> str:
-    return word.strip("*")
-
-
-def _by_site(
-    held: Verdicts, row: Row, others: Sequence[Row], measures: Sequence[tuple[str, str, int]]
-) -> list[str]:
-    """Sites by verdict, `lung-sharp (SSIM against ESRGAN)` where it is not yes."""
-    found: dict[str, list[str]] = {word: [] for word in SPOKEN}
-    for site in held.sites:
-        judged = {title: held.weakest(row, others, site, name) for name, title, _ in measures}
-        there = {title.split(",")[0]: one for title, one in judged.items() if one}
-        if not there:
-            continue
-        word = min((one.word for one in there.values()), key=WEAKEST.index)
-        weak: dict[tuple[str, str], list[str]] = {}
-        for title, one in there.items():
-            if one.word != YES:
-                weak.setdefault((one.word, _rivals((one.rival, *one.others))), []).append(title)
-            if one.undecided:
-                weak.setdefault((UNDECIDED, _rivals(one.undecided)), []).append(title)
-        against = (
-            f"{'' if told == word else f'{_spoken(told)}: '}{', '.join(titles) if len(measures) > 1 else ''} against {rivals}"
-            for (told, rivals), titles in sorted(weak.items(), key=lambda one: WEAKEST.index(one[0][0]))
-        )
-        reasons = "; ".join(" ".join(one.split()) for one in against)
-        found[word].append(site if word == YES else f"{site} ({reasons})")
-    return [", ".join(places) or NONE for places in found.values()]
-
-
-def _rivals(rows: Sequence[Row]) -> str:
-    """Some of their names, and how many more there are."""
-    names = list(map(named, rows))
-    more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
-    return f"{', '.join(names[:NAMED])}{more}"
-
-
-def _by_scale(
-    held: Verdicts, own: Row, other: Row, scales: Sequence[str], measure: tuple[str, str, int]
-) -> list[str]:
-    """Sites measured at each scale by verdict, `head (×3.5, ×4)` where it is not yes at each."""
-    found: dict[str, list[str]] = {word: [] for word in SPOKEN}
-    for site in held.sites:
-        there = _scales_at(held, own, other, scales, site, measure)
-        if not there:
-            continue
-        word = min(there.values(), key=WEAKEST.index)
-        of = {told: ", ".join(f"×{scale}" for scale, one in there.items() if one == told) for told in SPOKEN}
-        rest = f"; undecided {of[UNDECIDED]}" if word == NO and of[UNDECIDED] else ""
-        found[word].append(site if word == YES or len(scales) == 1 else f"{site} ({of[word]}{rest})")
-    return [", ".join(places) or NONE for places in found.values()]
-
-
-def _scales_at(
-    held: Verdicts, own: Row, other: Row, scales: Sequence[str], site: str, measure: tuple[str, str, int]
-) -> dict[str, str]:
-    """The verdict at each scale; nothing where a scale is not measured."""
-    there = {scale: one.word for scale in scales if (one := held.pair(own, other, scale, site, measure[0]))}
-    return there if len(there) == len(scales) else {}
