@@ -103,10 +103,16 @@ def ablations(setting: Setting) -> list[Row]:
         row(DEPTH, "base: as mesr-lite", base),
         row(DEPTH, AGAIN, seed),
     ]
-    for name, (title, changes) in DEPTHS.items():
-        tiny = {"blocks": spec["blocks"]} if setting.budget.tiny else {}
-        rows.append(row(DEPTH, title, _varied(base, name, {"args": spec | changes | tiny})))
+    rows += [row(DEPTH, title, at_depth(name, setting)) for name, (title, _) in DEPTHS.items()]
     return [*rows, row(DEPTH, f"as {mesr.titled('equal', setting.budget)}", training(mesr, "equal", setting))]
+
+
+def at_depth(name: str, setting: Setting) -> Training:
+    """One of `DEPTHS`: as much work as MESR's, by more blocks in fewer orientations."""
+    base = training(SYSTEMS["mesr-lite"], "equal", setting)
+    spec, (_, changes) = base.config.model.args, DEPTHS[name]
+    tiny = {"blocks": spec["blocks"]} if setting.budget.tiny else {}
+    return _varied(base, name, {"args": spec | changes | tiny})
 
 
 def _varied(

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ..models import weights
-from .ablations import ablations
+from .ablations import DEPTHS, ablations, at_depth
 from .budgets import Budget
 from .rows import Experiment, Row, trained, untrained
 from .sources import sites_of
@@ -46,6 +46,9 @@ AVERAGED = ("meta-rdn", "miassr", "mesr-lite")
 FREE = ("meta-rdn", "miassr", "mesr-lite", "mesr")
 """Systems with a head for every scale: on equal terms measured at all of them on every CT site, where all else is on the pelvis only,
 and trained for longer as well, whether their order lasts."""
+
+DEEPER = "32-blocks"
+"""Of `DEPTHS`, MESR for longer trainings, where 16 blocks have learned what they can."""
 
 DEGRADATIONS = (
     "bicubic", "blur-bicubic:sigma=0.3", "blur-bicubic", "noise:sigma=0.005", "noise", "noise:sigma=0.02", "kspace",
@@ -152,6 +155,7 @@ def table2(setting: Setting) -> list[Row]:
         for system in (SYSTEMS[name] for name in AVERAGED)
     ]  # fmt: skip
     if setting.budget.longer:
+        rows.append(_deeper(setting))
         rows += [_longer(SYSTEMS[name], setting) for name in FREE]
     if not setting.budget.tiny:
         rows += [untrained("table2", SHIPPED, name, scales=scales) for name in ("sinc", *weights.shipped())]
@@ -200,12 +204,29 @@ def _instead(system: System, budget: Budget) -> str:
 
 def _longer(system: System, setting: Setting) -> Row:
     """A system of every scale on equal terms, trained anew for more steps."""
-    steps = setting.budget.longer
-    one = training(system, "equal", setting)
+    return _lasting(
+        system, training(system, "equal", setting), system.titled("equal", setting.budget), setting
+    )
+
+
+def _deeper(setting: Setting) -> Row:
+    """MESR with more blocks in fewer orientations, the same work, for more steps."""
+    mesr, (size, _) = SYSTEMS["mesr"], DEPTHS[DEEPER]
+    return _lasting(mesr, at_depth(DEEPER, setting), f"{mesr.title} ({size})", setting)
+
+
+def _lasting(system: System, one: Training, title: str, setting: Setting) -> Row:
+    steps, scales = setting.budget.longer, setting.budget.scales
     longer = Training(lasting(one.config, steps, f"{one.name}-{steps}"))
-    title = f"{system.titled('equal', setting.budget)}, {steps:,} steps"
-    scales = setting.budget.scales
-    return trained("table2", LONGER, title, system.name, longer, scales=scales, column=system.column)
+    return trained(
+        "table2",
+        LONGER,
+        f"{title}, {steps:,} steps",
+        system.name,
+        longer,
+        scales=scales,
+        column=system.column,
+    )
 
 
 def table3(setting: Setting) -> list[Row]:
