@@ -560,7 +560,14 @@ def test_in_short_knows_rivals_averaged_over_orientations_and_longer_trainings(
     shown = setting._replace(budget=replace(setting.budget, tiny=False, longer=8))
     rows = [row for row in plan(["table2"], shown) if row.group in (EQUAL, LONGER)]
     state, file = State(tmp_path, "smoke", "scans"), ResultsFile(tmp_path / "results.csv")
-    psnr = {"mesr": 42.0, "meta-rdn": 41.0, "meta-rdn+": 42.5, "mesr-8": 43.0, "meta-rdn-8": 43.5}
+    psnr = {
+        "mesr": 42.0,
+        "meta-rdn": 41.0,
+        "meta-rdn+": 42.5,
+        "mesr-8": 43.0,
+        "meta-rdn-8": 43.5,
+        "mesr-lite-32-blocks-8": 44.0,
+    }
     for row in rows:
         if (name := row.method.removeprefix("smoke-")) in psnr and not row.family:
             _done(state.fate(row), row.method)
@@ -571,9 +578,11 @@ def test_in_short_knows_rivals_averaged_over_orientations_and_longer_trainings(
     cells = [[cell.strip() for cell in line.split("|")[1:-1]] for line in told.splitlines()]
     at_twice = {one[0]: one[2] for one in cells if one[1:2] == ["PSNR, SSIM, NRMSE at ×2"]}
     assert at_twice["MESR (L1) ahead of every network averaged over eight orientations, of 1"] == "**no**"
-    assert at_twice["MESR (L1) ahead of every other network, of 1, all after 8 steps"] == "**no**"
+    deeper, turned = "MESR (L1) (32 blocks in two orientations)", "MESR (L1) (16 blocks in four orientations)"
+    longer = f"{deeper} ahead of every other network, of 2, {turned} among them, all after 8 steps"
+    assert at_twice[longer] == "**no** SSIM, NRMSE"
     assert at_twice["MESR (L1) ahead of every other network, of 1"] == "**no** SSIM, NRMSE"
-    assert any(one[0] == "MESR (L1) ahead of MetaRDN-A, all after 8 steps" for one in cells if one)
+    assert any(one[0] == f"{deeper} ahead of MetaRDN-A, all after 8 steps" for one in cells if one)
 
 
 def test_the_way_to_the_margin_is_told_step_by_step(setting: Setting, tmp_path: Path) -> None:

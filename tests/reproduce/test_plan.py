@@ -112,14 +112,13 @@ def test_on_equal_terms_only_network_and_scales_differ(setting: Setting) -> None
 
 
 def test_what_is_trained_for_longer_differs_in_its_steps_alone(setting: Setting) -> None:
-    short = {
-        row.system: row.trainings[0] for row in _table2(setting, EQUAL) if row.trainings and not row.control
-    }
+    every = _table2(setting, EQUAL) + [row for row in plan(["ablations"], setting) if len(row.trainings) == 1]
+    short = {row.trainings[0].name: row.trainings[0] for row in every if row.trainings}
     rows = _table2(setting, LONGER)
     assert {"mesr", "mesr-lite", "miassr", "meta-rdn"} <= {row.system for row in rows}
     for row in rows:
         (one,) = row.trainings
-        before = short[row.system].config
+        before = short[one.name.removesuffix(f"-{one.config.steps}")].config
         assert one.config.steps == setting.budget.longer > before.steps
         same = replace(
             one.config,

@@ -9,7 +9,7 @@ from typing import NamedTuple
 from ..tables import Difference, markdown
 from .measured import MEASURES, NONE, Measured, interval
 from .paper import paper
-from .plan import EQUAL, LEADERS
+from .plan import EQUAL, LEADERS, LONGER
 from .rows import Row
 from .systems import SYSTEMS
 from .trainings import of_another_seed
@@ -266,8 +266,12 @@ class Verdicts:
 
 
 def named(row: Row) -> str:
-    """A system without its size, which its own row tells."""
-    return SYSTEMS[row.system].title if row.system in SYSTEMS and not row.control else row.title
+    """A system without its size, which its own row tells; with it among those trained for longer, where MESR has two."""
+    if row.system not in SYSTEMS or row.control:
+        return row.title
+    if row.group == LONGER:
+        return row.title.removesuffix(f", {row.trainings[0].config.steps:,} steps")
+    return SYSTEMS[row.system].title
 
 
 def _against(one: Judged, digits: int) -> str:
