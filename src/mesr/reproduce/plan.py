@@ -48,7 +48,7 @@ FREE = ("meta-rdn", "miassr", "mesr-lite", "mesr")
 and trained for longer as well, whether their order lasts."""
 
 DEEPER = "32-blocks"
-"""Of `DEPTHS`, MESR for longer trainings, where 16 blocks have learned what they can."""
+"""Of `DEPTHS`, trained for longer as well: whether it is depth that MESR wants for there."""
 
 DEGRADATIONS = (
     "bicubic", "blur-bicubic:sigma=0.3", "blur-bicubic", "noise:sigma=0.005", "noise", "noise:sigma=0.02", "kspace",
@@ -155,8 +155,8 @@ def table2(setting: Setting) -> list[Row]:
         for system in (SYSTEMS[name] for name in AVERAGED)
     ]  # fmt: skip
     if setting.budget.longer:
-        rows.append(_deeper(setting))
         rows += [_longer(SYSTEMS[name], setting) for name in FREE]
+        rows.append(_deeper(setting))
     if not setting.budget.tiny:
         rows += [untrained("table2", SHIPPED, name, scales=scales) for name in ("sinc", *weights.shipped())]
     rows.append(untrained("table2", PUBLISHED, "bicubic"))
