@@ -583,6 +583,7 @@ def test_in_short_knows_rivals_averaged_over_orientations_and_longer_trainings(
     assert at_twice[longer] == "**no**"
     assert at_twice["MESR (L1) ahead of every other network, of 1"] == "**no** SSIM, NRMSE"
     assert any(one[0] == f"{turned} ahead of MetaRDN-A, all after 8 steps" for one in cells if one)
+    assert "* **After 8 steps of both**, beside MetaRDN-A, pelvis, ×2: -0.50 [-0.50, -0.50] dB" in told
 
 
 def test_the_way_to_the_margin_is_told_step_by_step(setting: Setting, tmp_path: Path) -> None:

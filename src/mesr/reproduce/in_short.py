@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from ..tables import markdown
 from .claims import by_scale, claims
 from .measured import MEASURES, NONE, Measured, interval, spread
-from .plan import EQUAL, SCANNED
+from .plan import EQUAL, LONGER, SCANNED
 from .rows import Row
 from .verdicts import IN_BODY, NO, UNDECIDED, WEAKEST, YES, Verdicts, leader_of, named
 
@@ -28,9 +28,13 @@ def in_short(
     told = claims(table2, table3, measured, sites)
     if not told:
         return ""
-    held = Verdicts([row for row in table2 if row.group == EQUAL], table2, measured, sites)
+    held, longer = (
+        Verdicts([row for row in table2 if row.group == group], table2, measured, sites)
+        for group in (EQUAL, LONGER)
+    )
     sentences = [
         *_sentences(held, headline),
+        *_after_more_steps(longer, headline),
         *_scanned(table1, measured, headline),
         *_on_one_site(table3, measured),
         SHIPPED_ARE,
@@ -73,6 +77,19 @@ def _sentences(held: Verdicts, headline: str) -> list[str]:
                 f" {_where(held, lite, rival)}."
             )
     return told
+
+
+def _after_more_steps(held: Verdicts, headline: str) -> list[str]:
+    """Whether MESR's lead over MetaRDN lasts."""
+    ours, rival = held.leader, leader_of(held.networks, "meta-rdn")
+    if ours is None or rival is None:
+        return []
+    whole, inside = (interval(held.ahead(ours, rival, "2", name, headline)) for name in ("psnr", IN_BODY[0]))
+    steps = ours.trainings[0].config.steps
+    return [
+        f"* **After {steps:,} steps of both**, beside {named(rival)}, {headline or 'all sites'}, ×2: {whole} dB, inside the body {inside}"
+        " ([for longer](#on-equal-terms-for-longer))."
+    ]
 
 
 def _where(held: Verdicts, own: Row, other: Row) -> str:
