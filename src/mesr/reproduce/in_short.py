@@ -105,7 +105,7 @@ def _where(held: Verdicts, own: Row, other: Row) -> str:
 
 def _scanned(table1: Sequence[Row], measured: Measured, headline: str) -> list[str]:
     """What is made of simulated CBCT at ×2."""
-    rows = [row for row in table1 if row.group == SCANNED and row.system in ("bicubic", "mesr")]
+    rows = [row for row in table1 if row.group == SCANNED and row.system in ("bicubic", "mesr", "mesr-paper")]
     known = [
         f"{row.title} {spread(mean, 2)}" for row in rows if (mean := measured.mean(row, "2", site=headline))
     ]
