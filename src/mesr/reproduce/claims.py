@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from ..tables import markdown
 from .measured import MEASURES, NONE, Measured
-from .plan import JUDGED_PARTS, LONGER, PUBLISHED
+from .plan import LONGER, PUBLISHED
 from .rows import Row
 from .verdicts import IN_BODY, WEAKEST, YES, Verdicts, named
 
@@ -21,15 +21,17 @@ Line = tuple[str, str, Mapping[str, str]]
 """What is claimed, what it was measured by, and the cell of each site."""
 
 
-def claims(table2: Sequence[Row], table3: Sequence[Row], measured: Measured, sites: Sequence[str]) -> str:
+def claims(
+    parts: Mapping[str, Verdicts], table2: Sequence[Row], table3: Sequence[Row], measured: Measured, sites: Sequence[str],
+) -> str:  # fmt: skip
     """Markdown; empty where nothing of it is measured.
 
     Args:
+        parts: of Table 2, by their names.
         sites: of CT, which Table 2's verdicts are about; Table 3 has some of them.
     """
     lines: list[Line] = []
-    for group in JUDGED_PARTS:
-        held = Verdicts([row for row in table2 if row.group == group], table2, measured, sites)
+    for group, held in parts.items():
         told = {LONGER: _steps(held), PUBLISHED: ", all as published"}.get(group, "")
         lines += [*_at_twice(held, told), *_pairs(held, told)]
     elsewhere = [site for site in sites if any(site in row.sites for row in table3)]

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from ..tables import markdown
 from .claims import by_scale, claims
 from .measured import MEASURES, NONE, Measured, interval, spread
-from .plan import EQUAL, LONGER, SCANNED
+from .plan import EQUAL, JUDGED_PARTS, LONGER, SCANNED
 from .rows import Row
 from .verdicts import IN_BODY, NO, UNDECIDED, WEAKEST, YES, Verdicts, leader_of, named
 
@@ -25,16 +25,17 @@ def in_short(
     Args:
         sites: of CT, which Table 2's verdicts are about; Table 3 has its own.
     """
-    told = claims(table2, table3, measured, sites)
+    parts_of_table2 = {
+        group: Verdicts([row for row in table2 if row.group == group], table2, measured, sites)
+        for group in JUDGED_PARTS
+    }
+    told = claims(parts_of_table2, table2, table3, measured, sites)
     if not told:
         return ""
-    held, longer = (
-        Verdicts([row for row in table2 if row.group == group], table2, measured, sites)
-        for group in (EQUAL, LONGER)
-    )
+    held = parts_of_table2[EQUAL]
     sentences = [
         *_sentences(held, headline),
-        *_after_more_steps(longer, headline),
+        *_after_more_steps(parts_of_table2[LONGER], headline),
         *_scanned(table1, measured, headline),
         *_on_one_site(table3, measured),
         SHIPPED_ARE,
