@@ -11,7 +11,7 @@ from small_source import small_source
 from mesr.models import weights
 from mesr.reproduce.budgets import BUDGETS
 from mesr.reproduce.paper import paper
-from mesr.reproduce.plan import DEGRADATIONS, EQUAL, EXPERIMENTS, LONGER, PUBLISHED, SHIPPED, plan
+from mesr.reproduce.plan import DEGRADATIONS, EQUAL, EXPERIMENTS, LONGER, PUBLISHED, SHIPPED, VARIED, plan
 from mesr.reproduce.rows import Row
 from mesr.reproduce.state import State
 from mesr.reproduce.systems import SYSTEMS, UNTRAINED
@@ -129,6 +129,19 @@ def test_what_is_trained_for_longer_differs_in_its_steps_alone(setting: Setting)
         )
         assert same == before
         assert one.config.optimiser.rate == before.optimiser.rate
+
+
+def test_varied_scans_are_all_that_a_longer_training_from_them_differs_in(setting: Setting) -> None:
+    longer = {row.system: row for row in _table2(setting, LONGER) if "blocks" not in row.trainings[0].name}
+    rows = _table2(setting, VARIED)
+    assert {row.system for row in rows} == {"mesr", "mesr-lite", "miassr", "meta-rdn"}
+    for row in rows:
+        (one,), (before,) = row.trainings, longer[row.system].trainings
+        assert (one.config.sampling.coarser, one.config.sampling.kernels) == (2.0, 0.8)
+        sampling = replace(one.config.sampling, coarser=1.0, kernels=0.0)
+        assert replace(one.config, name=before.name, sampling=sampling) == before.config
+        assert row.scales == longer[row.system].scales
+        assert row.thorough == longer[row.system].thorough
 
 
 def test_those_to_be_ahead_at_every_scale_are_measured_so_at_every_ct_site(setting: Setting) -> None:

@@ -19,7 +19,7 @@ class Budget:
         tiny: networks of a few thousand parameters, which only show that everything runs.
         giants: whether the largest networks are trained as published as well.
         steps: of a training from the beginning.
-        longer: steps of the trainings that are done again for longer; 0 for none of them.
+        longer: steps of the trainings that are done again for longer, from the same scans and from varied ones; 0 for none of them.
         tuning: of a fine-tuning with the compound loss.
         patch, batch: low-resolution pixels along a patch's side, and patches a step.
         tuning_patch: `patch` of a fine-tuning, whose VGG and critic work at the resolution of the result.

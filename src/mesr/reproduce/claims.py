@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from ..tables import markdown
 from .measured import MEASURES, NONE, Measured
-from .plan import LONGER, PUBLISHED
+from .plan import LONGER, PUBLISHED, VARIED
 from .rows import Row
 from .verdicts import IN_BODY, WEAKEST, YES, Verdicts, named
 
@@ -32,7 +32,10 @@ def claims(
     """
     lines: list[Line] = []
     for group, held in parts.items():
-        told = {LONGER: _steps(held), PUBLISHED: ", all as published"}.get(group, "")
+        longer = _steps(held)
+        told = {LONGER: longer, VARIED: f"{longer}, from varied scans", PUBLISHED: ", all as published"}.get(
+            group, ""
+        )
         lines += [*_at_twice(held, told), *_pairs(held, told)]
     elsewhere = [site for site in sites if any(site in row.sites for row in table3)]
     for group in dict.fromkeys(row.group for row in table3):

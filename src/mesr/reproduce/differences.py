@@ -78,7 +78,7 @@ SHORT = """\
 
 LONGER = """\
 * This budget was planned with 3,000 steps, and 5,000 for the ablations; it has {steps:,} of each for want of time, and
-  {longer:,} for the systems of the part "for longer"."""
+  {longer:,} for the systems of the parts "for longer"."""
 
 
 def caveats(setting: Setting) -> str:

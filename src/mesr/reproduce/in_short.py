@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from ..tables import markdown
 from .claims import by_scale, claims
 from .measured import MEASURES, NONE, Measured, interval, spread
-from .plan import EQUAL, JUDGED_PARTS, LONGER, SCANNED
+from .plan import EQUAL, JUDGED_PARTS, LONGER, SCANNED, VARIED
 from .rows import Row
 from .verdicts import IN_BODY, NO, UNDECIDED, WEAKEST, YES, Verdicts, leader_of, named
 
@@ -35,7 +35,13 @@ def in_short(
     held = parts_of_table2[EQUAL]
     sentences = [
         *_sentences(held, headline),
-        *_after_more_steps(parts_of_table2[LONGER], headline),
+        *_after_more_steps(parts_of_table2[LONGER], headline, "", "[for longer](#on-equal-terms-for-longer)"),
+        *_after_more_steps(
+            parts_of_table2[VARIED],
+            headline,
+            ", from varied scans",
+            "[varied scans](#on-equal-terms-for-longer-from-varied-scans)",
+        ),
         *_scanned(table1, measured, headline),
         *_on_one_site(table3, measured),
         SHIPPED_ARE,
@@ -80,16 +86,21 @@ def _sentences(held: Verdicts, headline: str) -> list[str]:
     return told
 
 
-def _after_more_steps(held: Verdicts, headline: str) -> list[str]:
-    """Whether MESR's lead over MetaRDN lasts."""
+def _after_more_steps(held: Verdicts, headline: str, scans: str, part: str) -> list[str]:
+    """Whether MESR's lead over MetaRDN lasts.
+
+    Args:
+        scans: what they were trained from, where it is not what all are.
+        part: link to the part that says more.
+    """
     ours, rival = held.leader, leader_of(held.networks, "meta-rdn")
     if ours is None or rival is None:
         return []
     whole, inside = (interval(held.ahead(ours, rival, "2", name, headline)) for name in ("psnr", IN_BODY[0]))
     steps = ours.trainings[0].config.steps
     return [
-        f"* **After {steps:,} steps of both**, beside {named(rival)}, {headline or 'all sites'}, ×2: {whole} dB, inside the body {inside}"
-        " ([for longer](#on-equal-terms-for-longer))."
+        f"* **After {steps:,} steps of both{scans}**, beside {named(rival)}, {headline or 'all sites'}, ×2: {whole} dB, inside the body {inside}"
+        f" ({part})."
     ]
 
 

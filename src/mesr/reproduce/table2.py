@@ -7,12 +7,14 @@ from collections.abc import Sequence
 from ..tables import markdown
 from .measured import MEASURES, NONE, Measured, interval, millions, spread
 from .paper import paper
-from .plan import FREE, JUDGED_PARTS, LEADERS, LONGER, PUBLISHED, SHIPPED, on_equal_terms
+from .plan import FREE, JUDGED_PARTS, LEADERS, LONGER, PUBLISHED, SHIPPED, VARIED, on_equal_terms
 from .rows import Row, before
 from .verdicts import IN_BODY, Verdicts, leader_of, named
 
 TOLD = {
     LONGER: "Beside them stand the same systems from the part on equal terms. A step of MESR is four of mesr-lite's in work.",
+    VARIED: "The same trainings, but that every reference is also made sharper or softer, and half of them coarser by up to 2, as the shipped networks"
+    " have it (docs/explanation/choices.md). Beside them stand those of the part before.",
     SHIPPED: "Beside what is shipped stand networks of the part on equal terms, which had far fewer steps.",
     PUBLISHED: "Each from its own beginning, at its own rate, for the steps of this budget, which are far fewer than its authors': the"
     " order says how far each comes in these few steps, and nothing about its end.",
@@ -41,10 +43,7 @@ def table2(rows: Sequence[Row], measured: Measured, headline: str, ct: Sequence[
         if not there:
             continue
         leader = leader_of(there, LEADERS[group])
-        shown = [
-            *there,
-            *(row for row in rows if on_equal_terms(row) and row.system in BESIDE.get(group, ())),
-        ]
+        shown = [*there, *_beside(group, rows)]
         # At ×2 a family's first member answers, which has a row of its own.
         own = [row for row in shown if "2" in row.scales and not row.family]
         wide = [row for row in shown if row.scales != ("2",)]
@@ -58,6 +57,13 @@ def table2(rows: Sequence[Row], measured: Measured, headline: str, ct: Sequence[
         parts += _titled(f"### {group}, every scale", _by_scale(wide, measured, headline, leader))
         parts += _titled(f"### {group}, what a second stage changes", _second_stage(own, measured))
     return "\n\n".join(part for part in parts if part)
+
+
+def _beside(group: str, rows: Sequence[Row]) -> list[Row]:
+    """Rows of another part that a part shows as well."""
+    if group == VARIED:
+        return [row for row in rows if row.group == LONGER and row.system in FREE]
+    return [row for row in rows if on_equal_terms(row) and row.system in BESIDE.get(group, ())]
 
 
 def _titled(title: str, text: str) -> list[str]:

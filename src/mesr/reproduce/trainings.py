@@ -29,6 +29,9 @@ PUBLISHED_FEATURES = 64
 LATER = {"sampling": {"even": 0.0}}
 """Settings that came after trainings had been kept, and what they leave as it was: such a training counts as before."""
 
+COARSER, KERNELS = 2.0, 0.8
+"""Of `SamplingConfig`, for varied scans: references also made coarser, sharper and softer, as the shipped networks learn from them."""
+
 LONG = 2000
 """Steps from which on averaged weights may remember a thousand of them."""
 
@@ -204,6 +207,15 @@ def lasting(config: TrainConfig, steps: int, name: str) -> TrainConfig:
         steps=steps,
         optimiser=equal_optimiser(steps),
         validation=_validation(steps, config.validation.scales[0]),
+    )
+
+
+def from_varied(config: TrainConfig) -> TrainConfig:
+    """The same from references made coarser, sharper and softer as well."""
+    return replace(
+        config,
+        name=f"{config.name}-varied",
+        sampling=replace(config.sampling, coarser=COARSER, kernels=KERNELS),
     )
 
 
