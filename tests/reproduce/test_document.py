@@ -20,7 +20,17 @@ from mesr.reproduce.document import document
 from mesr.reproduce.findings import Finding, Findings
 from mesr.reproduce.ladder import ladder
 from mesr.reproduce.measured import Measured, interval, millions, population, spread
-from mesr.reproduce.plan import DEGRADATIONS, EQUAL, EXPERIMENTS, LONGER, PUBLISHED, SCANNED, SHIPPED, plan
+from mesr.reproduce.plan import (
+    DEGRADATIONS,
+    EQUAL,
+    EXPERIMENTS,
+    LONGER,
+    PUBLISHED,
+    SCANNED,
+    SHIPPED,
+    VARIED,
+    plan,
+)
 from mesr.reproduce.state import Fate, State, Trained
 from mesr.reproduce.table2 import table2
 from mesr.reproduce.trainings import Setting, equal_optimiser
@@ -558,7 +568,7 @@ def test_in_short_knows_rivals_averaged_over_orientations_and_longer_trainings(
     setting: Setting, tmp_path: Path
 ) -> None:
     shown = setting._replace(budget=replace(setting.budget, tiny=False, longer=8))
-    rows = [row for row in plan(["table2"], shown) if row.group in (EQUAL, LONGER)]
+    rows = [row for row in plan(["table2"], shown) if row.group in (EQUAL, LONGER, VARIED)]
     state, file = State(tmp_path, "smoke", "scans"), ResultsFile(tmp_path / "results.csv")
     psnr = {
         "mesr": 42.0,
@@ -567,6 +577,8 @@ def test_in_short_knows_rivals_averaged_over_orientations_and_longer_trainings(
         "mesr-8": 43.0,
         "meta-rdn-8": 43.5,
         "mesr-lite-32-blocks-8": 44.0,
+        "mesr-8-varied": 44.5,
+        "meta-rdn-8-varied": 44.0,
     }
     for row in rows:
         if (name := row.method.removeprefix("smoke-")) in psnr and not row.family:
@@ -584,6 +596,13 @@ def test_in_short_knows_rivals_averaged_over_orientations_and_longer_trainings(
     assert at_twice["MESR (L1) ahead of every other network, of 1"] == "**no** SSIM, NRMSE"
     assert any(one[0] == f"{turned} ahead of MetaRDN-A, all after 8 steps" for one in cells if one)
     assert "* **After 8 steps of both**, beside MetaRDN-A, pelvis, ×2: -0.50 [-0.50, -0.50] dB" in told
+    both = "* **After 8 steps of both, from varied scans**, beside MetaRDN-A, pelvis, ×2: +0.50 [+0.50, +0.50] dB"
+    assert both in told
+    assert any(
+        one[0] == "MESR (L1) ahead of MetaRDN-A, all after 8 steps, from varied scans" for one in cells if one
+    )
+    varied = text.partition(f"### {VARIED}")[2].partition("###")[0]
+    assert f"| {turned}, 8 steps " in varied, "those of the same scans stand beside them"
 
 
 def test_the_way_to_the_margin_is_told_step_by_step(setting: Setting, tmp_path: Path) -> None:

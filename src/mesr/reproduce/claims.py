@@ -32,10 +32,11 @@ def claims(
     """
     lines: list[Line] = []
     for group, held in parts.items():
-        longer = _steps(held)
-        told = {LONGER: longer, VARIED: f"{longer}, from varied scans", PUBLISHED: ", all as published"}.get(
-            group, ""
-        )
+        told = {
+            LONGER: _steps(held),
+            VARIED: _steps(held, ", from varied scans"),
+            PUBLISHED: ", all as published",
+        }.get(group, "")
         lines += [*_at_twice(held, told), *_pairs(held, told)]
     elsewhere = [site for site in sites if any(site in row.sites for row in table3)]
     for group in dict.fromkeys(row.group for row in table3):
@@ -53,9 +54,9 @@ def by_scale(held: Verdicts, own: Row, other: Row, site: str, measure: str) -> d
     return {f"×{scale}": one.word for scale in scales if (one := held.pair(own, other, scale, site, measure))}
 
 
-def _steps(held: Verdicts) -> str:
-    """That networks were trained for longer than the others."""
-    return next((f", all after {row.trainings[0].config.steps:,} steps" for row in held.networks), "")
+def _steps(held: Verdicts, scans: str = "") -> str:
+    """That networks were trained for longer than the others, and from what scans where not from the same."""
+    return next((f", all after {row.trainings[0].config.steps:,} steps{scans}" for row in held.networks), "")
 
 
 def _at_twice(held: Verdicts, told: str) -> list[Line]:

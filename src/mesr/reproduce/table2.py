@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from ..tables import markdown
 from .measured import MEASURES, NONE, Measured, interval, millions, spread
 from .paper import paper
-from .plan import FREE, JUDGED_PARTS, LEADERS, LONGER, PUBLISHED, SHIPPED, VARIED, on_equal_terms
+from .plan import EQUAL, FREE, JUDGED_PARTS, LEADERS, LONGER, PUBLISHED, SHIPPED, VARIED
 from .rows import Row, before
 from .verdicts import IN_BODY, Verdicts, leader_of, named
 
@@ -21,8 +21,10 @@ TOLD = {
 }
 """What a reader of a part is told first."""
 
-BESIDE = {LONGER: FREE, SHIPPED: ("meta-rdn", "mesr-lite", "mesr")}
-"""Systems that are shown in a part as they are on equal terms, beside those of the part."""
+BESIDE = {
+    LONGER: (EQUAL, FREE), VARIED: (LONGER, FREE), SHIPPED: (EQUAL, ("meta-rdn", "mesr-lite", "mesr")),
+}  # fmt: skip
+"""Part to another part, systems of which it shows beside its own."""
 
 BODY = (
     ("psnr_body", "PSNR, dB", 2), ("mae_body", "MAE, HU", 2), ("rmse_body", "RMSE, HU", 2),
@@ -61,9 +63,12 @@ def table2(rows: Sequence[Row], measured: Measured, headline: str, ct: Sequence[
 
 def _beside(group: str, rows: Sequence[Row]) -> list[Row]:
     """Rows of another part that a part shows as well."""
-    if group == VARIED:
-        return [row for row in rows if row.group == LONGER and row.system in FREE]
-    return [row for row in rows if on_equal_terms(row) and row.system in BESIDE.get(group, ())]
+    part, systems = BESIDE.get(group, ("", ()))
+    return [
+        row
+        for row in rows
+        if row.group == part and row.system in systems and not row.control and not row.family
+    ]
 
 
 def _titled(title: str, text: str) -> list[str]:
