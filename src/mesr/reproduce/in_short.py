@@ -93,14 +93,17 @@ def _after_more_steps(held: Verdicts, headline: str, scans: str, part: str) -> l
         scans: what they were trained from, where it is not what all are.
         part: link to the part that says more.
     """
-    ours, rival = held.leader, leader_of(held.networks, "meta-rdn")
-    if ours is None or rival is None:
+    rival = leader_of(held.networks, "meta-rdn")
+    if rival is None or held.leader is None:
         return []
-    whole, inside = (interval(held.ahead(ours, rival, "2", name, headline)) for name in ("psnr", IN_BODY[0]))
-    steps = ours.trainings[0].config.steps
+    told = []
+    for ours in held.leaders:
+        ahead = (held.ahead(ours, rival, "2", name, headline) for name in ("psnr", IN_BODY[0]))
+        whole, inside = map(interval, ahead)
+        told.append(f"{named(ours)} {whole} dB, inside the body {inside}")
+    steps = held.leader.trainings[0].config.steps
     return [
-        f"* **After {steps:,} steps of both{scans}**, beside {named(rival)}, {headline or 'all sites'}, ×2: {whole} dB, inside the body {inside}"
-        f" ({part})."
+        f"* **After {steps:,} steps of both{scans}**, beside {named(rival)}, {headline or 'all sites'}, ×2: {'; '.join(told)} ({part})."
     ]
 
 

@@ -19,6 +19,7 @@ from .trainings import (
     at_one_scale,
     from_varied,
     gone_on,
+    in_orientations,
     lasting,
     of_another_seed,
     on_one_site,
@@ -57,6 +58,9 @@ and trained for longer as well, whether their order lasts, of the same scans and
 
 DEEPER = "32-blocks"
 """Of `DEPTHS`, trained for longer as well: whether it is depth that MESR wants for there."""
+
+TURNED = ("16 blocks in eight orientations", 8)
+"""The size, in words, and the orientations of a further MESR among those trained from varied scans, whom it leads."""
 
 DEGRADATIONS = (
     "bicubic", "blur-bicubic:sigma=0.3", "blur-bicubic", "noise:sigma=0.005", "noise", "noise:sigma=0.02", "kspace",
@@ -156,16 +160,16 @@ def table2(setting: Setting) -> list[Row]:
             )
         )
     rows += [
-        trained(
-            "table2", EQUAL, f"{system.title}, mean of eight orientations", system.name,
-            training(system, "equal", setting), control=True, averaged=True,
-        )
+        _averaged(EQUAL, system.title, system, training(system, "equal", setting))
         for system in (SYSTEMS[name] for name in AVERAGED)
-    ]  # fmt: skip
+    ]
     if setting.budget.longer:
         rows += [_longer(SYSTEMS[name], setting) for name in FREE]
         rows.append(_deeper(setting))
-        rows += [_varied(SYSTEMS[name], setting) for name in FREE]
+        varied = {name: _varied(SYSTEMS[name], setting) for name in FREE}
+        rival = varied["meta-rdn"]
+        rows += [_turned(setting), *varied.values()]
+        rows.append(_averaged(VARIED, rival.title, SYSTEMS[rival.system], rival.trainings[0]))
     if not setting.budget.tiny:
         rows += [untrained("table2", SHIPPED, name, scales=scales) for name in ("sinc", *weights.shipped())]
     rows.append(untrained("table2", PUBLISHED, "bicubic"))
@@ -228,6 +232,20 @@ def _varied(system: System, setting: Setting) -> Row:
     """A system of every scale, trained for more steps from scans that are also made coarser, sharper and softer."""
     title = system.titled("equal", setting.budget)
     return _lasting(system, training(system, "equal", setting), title, setting, varied=True)
+
+
+def _turned(setting: Setting) -> Row:
+    """MESR in all eight orientations, which is twice the work, trained from varied scans."""
+    mesr = SYSTEMS["mesr"]
+    size, orientations = TURNED
+    one = in_orientations(training(mesr, "equal", setting), orientations)
+    return _lasting(mesr, one, f"{mesr.title} ({size})", setting, varied=True)
+
+
+def _averaged(group: str, title: str, system: System, one: Training) -> Row:
+    """A network asked in eight orientations at ×2, which is eight times its work."""
+    title = f"{title}, mean of eight orientations"
+    return trained("table2", group, title, system.name, one, control=True, averaged=True)
 
 
 def _lasting(system: System, one: Training, title: str, setting: Setting, *, varied: bool = False) -> Row:

@@ -9,7 +9,7 @@ from typing import NamedTuple
 from ..tables import Difference, markdown
 from .measured import MEASURES, NONE, Measured, interval
 from .paper import paper
-from .plan import EQUAL, LEADERS, LONGER
+from .plan import EQUAL, LEADERS, LONGER, VARIED
 from .rows import Row
 from .systems import SYSTEMS
 from .trainings import of_another_seed
@@ -100,7 +100,8 @@ class Verdicts:
             for row in self.rows
             if row.trainings and not row.control and row.system != self._second and measured.of(row, "2")
         ]
-        self.leader = leader_of(self.networks, name)
+        self.leaders = [row for row in self.networks if row.system == name]
+        self.leader = self.leaders[0] if self.leaders else None
         self._seeds = _seeds(table2, measured)
         self._elsewhere = group != EQUAL
 
@@ -113,9 +114,9 @@ class Verdicts:
     def claims(self) -> list[tuple[Row, list[Row], str]]:
         """Which row was to be ahead of which others at ×2, where there are such, and what these are, in the singular."""
         found = []
-        if (mesr := self.leader) is not None:
+        averaged = [row for row in self.rows if row.averaged and self.measured.of(row, "2")]
+        for mesr in self.leaders:
             found.append((mesr, [row for row in self.networks if row is not mesr], "other network"))
-            averaged = [row for row in self.rows if row.averaged and self.measured.of(row, "2")]
             found.append((mesr, averaged, "network averaged over eight orientations"))
         known = [row for row in self.rows if row.trainings and not row.control and self.measured.of(row, "2")]
         if compound := leader_of(known, self._second):
@@ -224,8 +225,12 @@ class Verdicts:
         networks = [row for row in self.wide if row.trainings and not row.control and self.measured.of(row)]
         # A family answers more scales than its members.
         networks.sort(key=lambda row: -len(row.scales))
-        found = ((leader_of(networks, ours), leader_of(networks, theirs)) for ours, theirs in PAIRS)
-        return [(own, other) for own, other in found if own and other]
+        return [
+            (own, other)
+            for ours, theirs in PAIRS
+            for own in networks
+            if own.system == ours and (other := leader_of(networks, theirs))
+        ]
 
     def pair(self, own: Row, other: Row, scale: str, site: str, measure: str = "psnr") -> Judged | None:
         """Whether one is ahead of another; None where that is not measured."""
@@ -269,8 +274,8 @@ def named(row: Row) -> str:
     """A system without its size, which its own row tells; with it among those trained for longer, where MESR has two."""
     if row.system not in SYSTEMS or row.control:
         return row.title
-    if row.group == LONGER:
-        return row.title.removesuffix(f", {row.trainings[0].config.steps:,} steps")
+    if row.group in (LONGER, VARIED):
+        return row.title.partition(f", {row.trainings[0].config.steps:,} steps")[0]
     return SYSTEMS[row.system].title
 
 
