@@ -160,16 +160,16 @@ def table2(setting: Setting) -> list[Row]:
             )
         )
     rows += [
-        _averaged(EQUAL, system.title, system, training(system, "equal", setting))
+        trained(
+            "table2", EQUAL, f"{system.title}, mean of eight orientations", system.name,
+            training(system, "equal", setting), control=True, averaged=True,
+        )
         for system in (SYSTEMS[name] for name in AVERAGED)
-    ]
+    ]  # fmt: skip
     if setting.budget.longer:
         rows += [_longer(SYSTEMS[name], setting) for name in FREE]
         rows.append(_deeper(setting))
-        varied = {name: _varied(SYSTEMS[name], setting) for name in FREE}
-        rival = varied["meta-rdn"]
-        rows += [_turned(setting), *varied.values()]
-        rows.append(_averaged(VARIED, rival.title, SYSTEMS[rival.system], rival.trainings[0]))
+        rows += [_turned(setting), *(_varied(SYSTEMS[name], setting) for name in FREE)]
     if not setting.budget.tiny:
         rows += [untrained("table2", SHIPPED, name, scales=scales) for name in ("sinc", *weights.shipped())]
     rows.append(untrained("table2", PUBLISHED, "bicubic"))
@@ -240,12 +240,6 @@ def _turned(setting: Setting) -> Row:
     size, orientations = TURNED
     one = in_orientations(training(mesr, "equal", setting), orientations)
     return _lasting(mesr, one, f"{mesr.title} ({size})", setting, varied=True)
-
-
-def _averaged(group: str, title: str, system: System, one: Training) -> Row:
-    """A network asked in eight orientations at ×2, which is eight times its work."""
-    title = f"{title}, mean of eight orientations"
-    return trained("table2", group, title, system.name, one, control=True, averaged=True)
 
 
 def _lasting(system: System, one: Training, title: str, setting: Setting, *, varied: bool = False) -> Row:

@@ -14,7 +14,7 @@ from .verdicts import IN_BODY, Verdicts, leader_of, named
 TOLD = {
     LONGER: "Beside them stand the same systems from the part on equal terms. A step of MESR is four of mesr-lite's in work.",
     VARIED: "The same trainings, but that every reference is also made sharper or softer, and half of them coarser by up to 2, as the shipped networks"
-    " have it (docs/explanation/choices.md), and MESR in eight orientations as well, which is twice the work. Beside them stand those of the part before.",
+    " have it (docs/explanation/choices.md), and MESR in eight orientations as well, which is twice its work. Beside them stand those of the part before.",
     SHIPPED: "Beside what is shipped stand networks of the part on equal terms, which had far fewer steps.",
     PUBLISHED: "Each from its own beginning, at its own rate, for the steps of this budget, which are far fewer than its authors': the"
     " order says how far each comes in these few steps, and nothing about its end.",
