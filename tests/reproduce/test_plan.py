@@ -134,6 +134,10 @@ def test_what_is_trained_for_longer_differs_in_its_steps_alone(setting: Setting)
 def test_varied_scans_are_all_that_a_longer_training_from_them_differs_in(setting: Setting) -> None:
     longer = {row.system: row for row in _table2(setting, LONGER) if "blocks" not in row.trainings[0].name}
     turned, *rows = _table2(setting, VARIED)
+    *rows, seed, averaged = rows
+    assert (seed.trainings, seed.control) == ((of_another_seed(turned.trainings[0]),), True)
+    assert (seed.scales, seed.thorough) == (turned.scales, turned.thorough)
+    assert (averaged.trainings, averaged.averaged, averaged.scales) == (rows[0].trainings, True, ("2",))
     assert [row.system for row in rows] == ["meta-rdn", "miassr", "mesr-lite", "mesr"]
     model = turned.trainings[0].config.model
     assert model.args["orientations"] == 8

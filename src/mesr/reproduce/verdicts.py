@@ -102,7 +102,7 @@ class Verdicts:
         ]
         self.leaders = [row for row in self.networks if row.system == name]
         self.leader = self.leaders[0] if self.leaders else None
-        self._seeds = _seeds(table2, measured)
+        self._seeds = _seeds([row for row in table2 if row.group in (EQUAL, group)], measured)
         self._elsewhere = group != EQUAL
 
     def text(self, headline: str) -> str:
@@ -184,8 +184,7 @@ class Verdicts:
 
     def trainings_of(self, row: Row) -> tuple[Row, ...]:
         """A row and, where it was trained with another seed, that one."""
-        both = self._seeds.get(row.system)
-        return both if both and both[0] is row else (row,)
+        return next((both for both in self._seeds if both[0] is row), (row,))
 
     def weakest(self, row: Row, others: Sequence[Row], site: str, measure: str) -> Judged | None:
         """The verdict that decides whether a row is ahead of every other at ×2; None where nothing is measured."""
@@ -252,7 +251,7 @@ class Verdicts:
         return f"{claim}\n\n{markdown(['site', *(title for _, title, _ in JUDGED)], body)}"
 
     def _holds(self) -> str:
-        names = ", ".join(base.title for base, _ in self._seeds.values())
+        names = ", ".join(base.title for base, _ in self._seeds)
         elsewhere = ELSEWHERE if self._elsewhere else ""
         told = (
             SEEDS.format(networks=names, odds=len(self._seeds) + 1, elsewhere=elsewhere)
@@ -264,7 +263,7 @@ class Verdicts:
     def _by_chance(self, scale: str, measure: str, site: str) -> float:
         """The most that another seed of a system moved that mean by, at ×2 where not at the scale; 0 where none is measured."""
         found = [0.0]
-        for base, again in self._seeds.values():
+        for base, again in self._seeds:
             moved = (self.measured.difference(again, base, at, measure, site) for at in (scale, "2"))
             found += [abs(one.mean) for one in moved if one][:1]
         return max(found)
@@ -290,16 +289,14 @@ def leader_of(rows: Sequence[Row], system: str) -> Row | None:
     return next((row for row in rows if row.system == system and not row.control), None)
 
 
-def _seeds(table2: Sequence[Row], measured: Measured) -> dict[str, tuple[Row, Row]]:
-    """System to the row that stands for it on equal terms and that of another seed, where both are measured."""
-    there = [row for row in table2 if row.group == EQUAL and row.trainings and measured.of(row)]
-    trained = {row.trainings[0].name: row for row in there if row.control and not row.averaged}
-    pairs = {
-        row.system: (row, trained.get(of_another_seed(row.trainings[0]).name))
-        for row in there
-        if not row.control and not row.family
-    }
-    return {system: (row, again) for system, (row, again) in pairs.items() if again}
+def _seeds(rows: Sequence[Row], measured: Measured) -> list[tuple[Row, Row]]:
+    """Every row that stands for a system and that of another seed, where both are measured."""
+    there = [row for row in rows if row.trainings and measured.of(row)]
+    again = {row.trainings[0].name: row for row in there if row.control and not row.averaged}
+    standing = [
+        (row, of_another_seed(row.trainings[0]).name) for row in there if not row.control and not row.family
+    ]
+    return [(row, again[name]) for row, name in standing if name in again]
 
 
 def _one_scale(row: Row) -> bool:
