@@ -36,12 +36,18 @@ def filled(text: str) -> str:
 
 
 def _leads(found: re.Match[str]) -> str:
-    """The first table of the page that has columns of the rival: its first column and those."""
-    text = (ROOT / found["page"]).read_text(encoding="utf-8")
-    tables_of_page = [part.splitlines() for part in text.split("\n\n") if part.startswith("|")]
-    rows = next(lines for lines in tables_of_page if f"minus {found['rival']}" in lines[0])
-    head, _, *body = ([cell.strip() for cell in line.split("|")[1:-1]] for line in rows)
-    kept = [n for n, title in enumerate(head) if not n or f"minus {found['rival']}" in title]
+    """The tables that the page has in short with columns of the rival: of each its first column and those."""
+    page = (ROOT / found["page"]).read_text(encoding="utf-8")
+    in_short = page.partition("\n## In short\n")[2].partition("\n#")[0]
+    told = [part.splitlines() for part in in_short.split("\n\n") if part.startswith("|")]
+    rival = f"minus {found['rival']}"
+    return "\n\n".join(_columns(lines, rival) for lines in told if rival in lines[0])
+
+
+def _columns(lines: list[str], of: str) -> str:
+    """A table's first column and those whose titles hold a text."""
+    head, _, *body = ([cell.strip() for cell in line.split("|")[1:-1]] for line in lines)
+    kept = [n for n, title in enumerate(head) if not n or of in title]
     return tables.markdown([head[n] for n in kept], [[cells[n] for n in kept] for cells in body])
 
 

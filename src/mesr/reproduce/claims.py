@@ -14,7 +14,7 @@ HOW = (
     "Yes is of all that the second column names; else what is not yes is named, and against whom the part's tables say. “At ×2” is where no"
     " other scale was measured. Undecided is also what one more training could turn: where the difference is less than another seed has moved such a mean, though its"
     " interval be clear ([what holds](#on-equal-terms-what-holds)). PSNR is of the whole slice where no body is named. For what was trained for longer, as"
-    " published or on one patient, no other seed was trained unless its part has a row of it, and those of the part on equal terms stand for it. MR is not judged: the networks learned from CT."
+    " published or on one patient, no other seed was trained, and that of the part on equal terms stands for it. MR is not judged: the networks learned from CT."
 )
 
 Line = tuple[str, str, Mapping[str, str]]

@@ -41,7 +41,7 @@ CAVEATS = """\
   mean of both. What a network was at the last step is measured, for every system alike: validation chose none of
   them, and [budgets](#budgets) names those that had been better before. Intervals are over patients or slices and know nothing of chance in training.
 * Only MESR averages over orientations, a self-ensemble that any network could have, and it is trained through them: a
-  step shows it each of its samples four times over, or eight in the part of varied scans. `mesr-lite` is its network in one
+  step shows it each of its samples four or eight times over. `mesr-lite` is its network in one
   orientation, a quarter of the work, and says what that network is worth beside others of its size; rows "mean of
   eight orientations" are for what averaging gives to it and to its rivals, at eight times their work.
 * MESR (compound) is the paper's three losses and nothing else. On even ground it draws a lattice in step with the input's pixels, plain at ×4,
@@ -67,7 +67,7 @@ OTHER_VGG = """\
 
 NOT_SHIPPED = """\
 * **MESR of these tables is not what mesr ships.** Here 16 blocks whose first convolution is gated by level and contrast
-  answer in four orientations, all trained alike for this comparison; what `mesr` and `mesr-lite` are short for
+  answer in four or eight orientations, all trained alike for this comparison; what `mesr` and `mesr-lite` are short for
   ({shipped}) goes without gates, which would bind it to calibrated HU, and has corrections of the whole, longer trainings and other losses.
   A part of Table 2, "as shipped", is theirs."""
 

@@ -46,8 +46,9 @@ def in_short(
         *_on_one_site(table3, measured),
         SHIPPED_ARE,
     ]
-    parts = ["\n".join(sentences), _leads(held, measured), "### Claims, one by one", told]
-    parts += [f"{margin}."] if (margin := held.margin(headline)) else []
+    leads = (_leads(ours, held, measured) for ours in held.leaders)
+    parts = ["\n".join(sentences), *leads, "### Claims, one by one", told]
+    parts += [f"{margin}." for ours in held.leaders if (margin := held.margin(ours, headline))]
     return "\n\n".join(part for part in parts if part)
 
 
@@ -62,18 +63,17 @@ def _sentences(held: Verdicts, headline: str) -> list[str]:
         told.append(
             f"* **{ours.title} beside the windowed sinc**, the best of what needs no training: {whole} dB at ×2, inside the body {inside}, by site."
         )
-    row, others, of = next(iter(held.claims()), (ours, [], ""))
-    if others:
+    trained_alike = [
+        claim for claim in held.claims() if claim[0] in held.leaders and not claim[1][0].averaged
+    ]
+    for row, others, of in trained_alike:
         whole, inside = (_placed(held, row, others, measures) for measures in (MEASURES, (IN_BODY,)))
         told.append(
-            f"* **Beside every {of} trained alike**, {len(others)} of them, at ×2: by PSNR, SSIM and NRMSE {whole}; by PSNR inside the body {inside}."
+            f"* **{named(row)} beside every {of} trained alike**, {len(others)} of them, at ×2: by PSNR, SSIM and NRMSE {whole}; by PSNR inside the body {inside}."
         )
     if rival := leader_of(held.networks, "meta-rdn"):
-        whole, inside = (
-            interval(held.ahead(ours, rival, "2", measure, headline)) for measure in ("psnr", IN_BODY[0])
-        )
         where = headline or "all sites"
-        told.append(f"* **Beside {named(rival)}**, {where}, ×2: {whole} dB, inside the body {inside}.")
+        told.append(f"* **Beside {named(rival)}**, {where}, ×2: {_leading(held, rival, headline)}.")
         if printed := leader_of(held.networks, "mesr-paper"):
             found = interval(held.ahead(printed, rival, "2", "psnr", headline))
             told.append(f"* **The paper's own network** beside it, trained alike, there: {found} dB.")
@@ -96,15 +96,21 @@ def _after_more_steps(held: Verdicts, headline: str, scans: str, part: str) -> l
     rival = leader_of(held.networks, "meta-rdn")
     if rival is None or held.leader is None:
         return []
-    told = []
-    for ours in held.leaders:
-        ahead = (held.ahead(ours, rival, "2", name, headline) for name in ("psnr", IN_BODY[0]))
-        whole, inside = map(interval, ahead)
-        told.append(f"{named(ours)} {whole} dB, inside the body {inside}")
     steps = held.leader.trainings[0].config.steps
     return [
-        f"* **After {steps:,} steps of both{scans}**, beside {named(rival)}, {headline or 'all sites'}, ×2: {'; '.join(told)} ({part})."
+        f"* **After {steps:,} steps of both{scans}**, beside {named(rival)}, {headline or 'all sites'}, ×2:"
+        f" {_leading(held, rival, headline)} ({part})."
     ]
+
+
+def _leading(held: Verdicts, rival: Row, site: str) -> str:
+    """What each MESR is ahead of a rival by at ×2."""
+    told = []
+    for ours in held.leaders:
+        ahead = (held.ahead(ours, rival, "2", name, site) for name in ("psnr", IN_BODY[0]))
+        whole, inside = map(interval, ahead)
+        told.append(f"{named(ours)} {whole} dB, inside the body {inside}")
+    return "; ".join(told)
 
 
 def _where(held: Verdicts, own: Row, other: Row) -> str:
@@ -169,11 +175,8 @@ def _placed(held: Verdicts, row: Row, others: Sequence[Row], measures: Sequence[
     return ", ".join(f"{said} {', '.join(found[word])}" for word, said in words if found[word])
 
 
-def _leads(held: Verdicts, measured: Measured) -> str:
-    """Markdown of MESR at ×2 on every site, beside what is used today and beside MetaRDN; empty where it is not measured."""
-    ours = held.leader
-    if ours is None:
-        return ""
+def _leads(ours: Row, held: Verdicts, measured: Measured) -> str:
+    """Markdown of a MESR at ×2 on every site, beside what is used today and beside MetaRDN."""
     others = [
         ("the windowed sinc", leader_of(held.rows, "sinc")),
         ("MetaRDN", leader_of(held.networks, "meta-rdn")),

@@ -19,6 +19,7 @@ STEPS = (
     ("mesr-lite", "these differences gated by level and contrast"),
     ("mesr-lite-two-orientations", "mean of two orientations"),
     ("mesr", "mean of four: MESR"),
+    ("mesr-16x8", "mean of eight"),
 )
 """Trainings by their names without the budget's, and what each has other than the one before."""
 

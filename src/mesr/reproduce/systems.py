@@ -161,6 +161,10 @@ SYSTEMS: dict[str, System] = {
             as_published=False, sizes={"equal": "16 blocks in four orientations"},
         ),
         System(
+            "mesr-16x8", "MESR (L1) in eight orientations", "mesr", "own", {}, _TURNED | {"orientations": 8}, _TINY_META | {"blocks": 4},
+            as_published=False, sizes={"equal": "16 blocks"},
+        ),
+        System(
             "mesr-compound", "MESR (compound)", "mesr", "own", {}, _TURNED, _TINY_META | {"blocks": 4}, (),
             "mesr", as_published=False,
         ),

@@ -7,14 +7,14 @@ from collections.abc import Sequence
 from ..tables import markdown
 from .measured import MEASURES, NONE, Measured, interval, millions, spread
 from .paper import paper
-from .plan import EQUAL, FREE, JUDGED_PARTS, LEADERS, LONGER, PUBLISHED, SHIPPED, VARIED
+from .plan import EQUAL, JUDGED_PARTS, LASTING, LEADERS, LONGER, PUBLISHED, SHIPPED, VARIED
 from .rows import Row, before
 from .verdicts import IN_BODY, Verdicts, leader_of, named
 
 TOLD = {
     LONGER: "Beside them stand the same systems from the part on equal terms. A step of MESR is four of mesr-lite's in work.",
     VARIED: "The same trainings, but that every reference is also made sharper or softer, and half of them coarser by up to 2, as the shipped networks"
-    " have it (docs/explanation/choices.md), and MESR in eight orientations as well, which is twice its work. Beside them stand those of the part before.",
+    " have it (docs/explanation/choices.md), and that of MESR in eight orientations, which is twice its work. Beside them stand those of the part before.",
     SHIPPED: "Beside what is shipped stand networks of the part on equal terms, which had far fewer steps.",
     PUBLISHED: "Each from its own beginning, at its own rate, for the steps of this budget, which are far fewer than its authors': the"
     " order says how far each comes in these few steps, and nothing about its end.",
@@ -22,7 +22,7 @@ TOLD = {
 """What a reader of a part is told first."""
 
 BESIDE = {
-    LONGER: (EQUAL, FREE), VARIED: (LONGER, FREE), SHIPPED: (EQUAL, ("meta-rdn", "mesr-lite", "mesr")),
+    LONGER: (EQUAL, LASTING), VARIED: (LONGER, LASTING), SHIPPED: (EQUAL, ("meta-rdn", "mesr-lite", "mesr")),
 }  # fmt: skip
 """Part to another part, systems of which it shows beside its own."""
 
@@ -44,7 +44,7 @@ def table2(rows: Sequence[Row], measured: Measured, headline: str, ct: Sequence[
         there = [row for row in rows if row.group == group]
         if not there:
             continue
-        leader = leader_of(there, LEADERS[group])
+        leader = leader_of(there, LEADERS[group][0])
         shown = [*there, *_beside(group, rows)]
         # At ×2 a family's first member answers, which has a row of its own.
         own = [row for row in shown if "2" in row.scales and not row.family]

@@ -199,14 +199,6 @@ def at_one_scale(one: Training, scale: float) -> Training:
     )
 
 
-def in_orientations(one: Training, count: int) -> Training:
-    """The same network answering in so many orientations."""
-    model = one.config.model
-    name = f"{one.name}-{model.args['blocks']}x{count}"
-    turned = replace(model, args=model.args | {"orientations": count})
-    return Training(replace(one.config, name=name, model=turned), one.after, one.simulated)
-
-
 def lasting(config: TrainConfig, steps: int, name: str) -> TrainConfig:
     """The same on equal terms over so many steps, under another name."""
     return replace(

@@ -33,6 +33,7 @@ JUDGED = (*MEASURES, IN_BODY)
 
 PAIRS = (
     ("mesr", "meta-rdn"), ("mesr", "miassr"), ("mesr", "mesr-lite"), ("mesr-lite", "miassr"), ("mesr", "edsr-16x64"),
+    ("mesr-16x8", "meta-rdn"), ("mesr-16x8", "miassr"), ("mesr-16x8", "mesr-lite"), ("mesr-16x8", "edsr-16x64"),
     ("mesr-compound", "meta-rdn"), ("mesr-compound", "miassr-gan"), ("mesr-paper", "meta-rdn"), ("mesr-paper", "miassr"),
 )  # fmt: skip
 """Of the systems that answer every scale, by one network or by one for each whole scale: which was to be ahead of which."""
@@ -91,8 +92,8 @@ class Verdicts:
     ) -> None:
         self.measured, self.sites = measured, sites
         group = rows[0].group if rows else EQUAL
-        name = LEADERS.get(group, LEADERS[EQUAL])
-        self._second = f"{name}-compound"
+        leaders = LEADERS.get(group, LEADERS[EQUAL])
+        self._second = f"{leaders[0]}-compound"
         self.wide = [row for row in rows if row.scales != ("2",)]
         self.rows = [row for row in rows if "2" in row.scales and not row.family]
         self.networks = [
@@ -100,23 +101,25 @@ class Verdicts:
             for row in self.rows
             if row.trainings and not row.control and row.system != self._second and measured.of(row, "2")
         ]
-        self.leaders = [row for row in self.networks if row.system == name]
+        self.leaders = [row for name in leaders for row in self.networks if row.system == name]
         self.leader = self.leaders[0] if self.leaders else None
-        self._seeds = _seeds([row for row in table2 if row.group in (EQUAL, group)], measured)
+        self._seeds = _seeds([row for row in table2 if row.group == EQUAL], measured)
         self._elsewhere = group != EQUAL
 
     def text(self, headline: str) -> str:
         """Markdown of what holds at ×2; empty where nothing of it is measured."""
         parts = [text for row, others, of in self.claims() if (text := self._before(row, others, of))]
-        parts += [f"{margin}."] if (margin := self.margin(headline)) else []
+        parts += [f"{margin}." for ours in self.leaders if (margin := self.margin(ours, headline))]
         return "\n\n".join([self._holds(), *parts]) if parts else ""
 
     def claims(self) -> list[tuple[Row, list[Row], str]]:
         """Which row was to be ahead of which others at ×2, where there are such, and what these are, in the singular."""
         found = []
         averaged = [row for row in self.rows if row.averaged and self.measured.of(row, "2")]
+        rivals = [row for row in self.networks if row not in self.leaders]
+        of = "other network" if len(self.leaders) == 1 else "network other than MESR"
         for mesr in self.leaders:
-            found.append((mesr, [row for row in self.networks if row is not mesr], "other network"))
+            found.append((mesr, rivals, of))
             found.append((mesr, averaged, "network averaged over eight orientations"))
         known = [row for row in self.rows if row.trainings and not row.control and self.measured.of(row, "2")]
         if compound := leader_of(known, self._second):
@@ -127,11 +130,11 @@ class Verdicts:
             found.append((alone, rivals, "network of one scale and as many samples"))
         return [(row, others, of) for row, others, of in found if others]
 
-    def margin(self, site: str) -> str:
-        """Whether MESR is ahead of MetaRDN by as much as the paper says of its own; empty where that is not measured."""
-        ours, theirs = self.leader, leader_of(self.networks, "meta-rdn")
-        found = self.ahead(ours, theirs, "2", site=site) if ours and theirs else None
-        if not (ours and theirs and found):
+    def margin(self, ours: Row, site: str) -> str:
+        """Whether a MESR is ahead of MetaRDN by as much as the paper says of its own; empty where that is not measured."""
+        theirs = leader_of(self.networks, "meta-rdn")
+        found = self.ahead(ours, theirs, "2", site=site) if theirs else None
+        if not (theirs and found):
             return ""
         printed = paper()["table2"]
         aim = printed["Ours"]["psnr"] - printed["MetaRDN"]["psnr"]
