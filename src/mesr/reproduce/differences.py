@@ -56,8 +56,7 @@ CAVEATS = """\
 * MESR's first convolution and its orientations were chosen on the validation scans, to be ahead of MIASSR and MetaRDN
   there. Nobody searched so for the other systems. "In eight orientations" joined last, when the test had shown where four are not first: it is ahead of them on
   all validation slices, at twice their work (docs/explanation/choices.md).
-* Trainings ran in what each machine does faster, float32 or bfloat16 ([budgets](#budgets) says which); our page's rows are all
-  measured in float32.
+* Trainings ran in what each machine does faster, float32 or bfloat16: [budgets](#budgets) says which.
 * **Three choices followed looks at the test scans**: four corrections of the shipped networks, after two had been seen to lose one figure
   of 840 there; edges on even ground in their training, after stripes beside the phantom; and the adversarial weight of MESR as printed, as published, after 0.1
   had broken that network: it is MIASSR's 0.001 instead, which validation tells from the other by 14 dB. Other
