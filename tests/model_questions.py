@@ -97,6 +97,7 @@ SYSTEMS: list[tuple[str, dict[str, Any]]] = [
     ("mesr", {"blocks": 1, "features": 8, "hidden": 16}),
     ("mesr", {"blocks": 1, "features": 8, "hidden": 16, "stem": "gated"}),
     ("mesr", {"blocks": 1, "features": 8, "hidden": 16, "stem": "gated", "orientations": 4}),
+    ("mesr", {"blocks": 1, "features": 8, "hidden": 16, "stem": "gated", "orientations": 8}),
     ("mesr-paper", {"blocks": 1, "features": 8, "hidden": 16}),
     ("mesr-shuffled", {"blocks": 1, "features": 8}),
     ("mesr-shuffled", {"blocks": 1, "features": 8, "scale": 3}),
