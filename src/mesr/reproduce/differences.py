@@ -57,7 +57,7 @@ CAVEATS = """\
   there. Nobody searched so for the other systems.
 * Trainings ran in what each machine does faster, float32 or bfloat16: [budgets](#budgets) says which.
 * **Four choices followed looks at the test scans**: MESR in eight orientations joined when four were not first everywhere there (on all validation
-  slices eight are ahead of them, at twice the work: docs/explanation/choices.md); four corrections of the shipped networks, after two had been seen to lose one figure
+  slices the first of its trainings is ahead of them at every site, the other at two of four, at twice the work: docs/explanation/choices.md); four corrections of the shipped networks, after two had been seen to lose one figure
   of 840 there; edges on even ground in their training, after stripes beside the phantom; and the adversarial weight of MESR as printed, as published, after 0.1
   had broken that network: it is MIASSR's 0.001 instead, which validation tells from the other by 14 dB. Other
   networks that did badly as published were given no second try. Errors on test slices were also looked

@@ -49,13 +49,14 @@ AGAIN = ("meta-rdn", "miassr", "mesr-lite", "mesr", "mesr-16x8")
 """Systems trained a second time with another seed."""
 
 AVERAGED = ("meta-rdn", "miassr", "mesr-lite")
-"""Systems asked in eight orientations as well, since MESR answers in four of its own."""
+"""Systems asked in eight orientations as well, since MESR answers in four or eight of its own."""
 
 FREE = ("meta-rdn", "miassr", "mesr-lite", "mesr", "mesr-16x8")
 """Systems with a head for every scale: on equal terms measured at all of them on every CT site, where all else is on the pelvis only,
 and trained for longer as well, whether their order lasts: from varied scans all of them, from the same `LASTING`."""
 
 LASTING = ("meta-rdn", "miassr", "mesr-lite", "mesr")
+"""Those of `FREE` that are trained for longer from the same scans as well."""
 
 DEEPER = "32-blocks"
 """Of `DEPTHS`, trained for longer as well: whether it is depth that MESR wants for there."""
@@ -227,7 +228,7 @@ def _all_varied(setting: Setting) -> list[Row]:
     """What learns from varied scans, and MetaRDN of them asked in eight orientations."""
     rows = {name: _varied(SYSTEMS[name], setting) for name in FREE}
     rival = rows["meta-rdn"]
-    averaged = _averaged(VARIED, rival.title, SYSTEMS[rival.system], rival.trainings[0])
+    averaged = _averaged(VARIED, rival.title, SYSTEMS["meta-rdn"], rival.trainings[0])
     return [*rows.values(), averaged]
 
 
