@@ -19,6 +19,7 @@ from mesr.reproduce.budgets import BUDGETS
 from mesr.reproduce.plan import on_equal_terms
 from mesr.reproduce.running import Runner
 from mesr.reproduce.sources import source
+from mesr.reproduce.state import vgg_of
 from mesr.reproduce.systems import SYSTEMS
 from mesr.reproduce.telling import Telling
 from mesr.reproduce.trainings import Setting
@@ -45,6 +46,7 @@ def test_every_system_trains_is_measured_and_comes_back(
                 weights.load(runner.networks.path(training))[1].weights_id
                 == runner.state.trainings[training.name].weights_id
             )
+    assert vgg_of(runner.out) == str(small)
     publish(["table2", "figures"], runner, tmp_path / "results.md", drawing=True)
     text = (tmp_path / "results.md").read_text(encoding="utf-8")
     for part in ("MESR as printed (compound)", "](results/pelvis-invented.webp)", "what holds"):

@@ -21,7 +21,7 @@ from mesr.reproduce.plan import plan
 from mesr.reproduce.rows import Row, untrained
 from mesr.reproduce.running import Runner
 from mesr.reproduce.simulated import is_simulated
-from mesr.reproduce.state import State
+from mesr.reproduce.state import State, vgg_of
 from mesr.reproduce.telling import Telling
 from mesr.reproduce.trainings import Setting
 from mesr.results import read_results
@@ -473,3 +473,18 @@ def test_a_damaged_plan_is_refused(tmp_path: Path, text: str) -> None:
     with pytest.raises(InputError) as refused:
         State(tmp_path, "smoke", "x")
     assert refused.value.code == "plan-format"
+    assert vgg_of(tmp_path) == ""
+
+
+def test_a_folder_tells_the_vgg_of_its_trainings(tmp_path: Path) -> None:
+    """Else its rows of the perceptual loss would be gone from the page where the cache has none or another."""
+    assert vgg_of(tmp_path) == ""
+    state = State(tmp_path, "smoke", "x")
+    state.save()
+    assert vgg_of(tmp_path) == ""
+    state.vgg = "vgg16"
+    state.save()
+    assert vgg_of(tmp_path) == "vgg16"
+    again = State(tmp_path, "smoke", "x")
+    again.save()
+    assert vgg_of(tmp_path) == "vgg16"

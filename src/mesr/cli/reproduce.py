@@ -47,7 +47,9 @@ def reproduce(
     ] = False,
     vgg: Annotated[
         str | None,
-        typer.Option(help="Of the perceptual loss: vgg19, vgg16 or a file; without it what is in the cache."),
+        typer.Option(
+            help="Of the perceptual loss: vgg19, vgg16 or a file; without it the output folder's, else what is in the cache."
+        ),
     ] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps.")] = "auto",
     precision: Annotated[
@@ -61,12 +63,13 @@ def reproduce(
     from ..reproduce.budgets import BUDGETS
     from ..reproduce.running import Runner
     from ..reproduce.sources import source
+    from ..reproduce.state import vgg_of
     from ..reproduce.telling import Telling
     from ..reproduce.trainings import Setting
 
     _known(experiments or [], reproduction.EXPERIMENTS, "experiment")
     asked = _systems(only)
-    setting = Setting(BUDGETS[budget], source(data), vgg or at_hand())
+    setting = Setting(BUDGETS[budget], source(data), vgg or vgg_of(output) or at_hand())
     if setting.source.warning:
         err.print(f"WARNING: {setting.source.warning}")
     wanted = [one for one in reproduction.EXPERIMENTS if not experiments or one in experiments]

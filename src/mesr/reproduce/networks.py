@@ -185,6 +185,8 @@ class Networks:
             slope=slope(self.folder(one) / LOG),
             computed=computed,
         )
+        if looking(one.config.losses):
+            self.state.vgg = self.setting.vgg
         self.state.save()
 
     def _computed(self) -> str:

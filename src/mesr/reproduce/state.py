@@ -20,6 +20,8 @@ from .trainings import Training, settings
 
 FORMAT = 3
 
+PLAN = "plan.json"
+
 LOCK = ".lock.sqlite"
 """In the output folder: held by the call that trains and measures there."""
 
@@ -103,13 +105,16 @@ class Fate:
 class State:
     """plan.json of an output folder.
 
+    Attributes:
+        vgg: that perceptual terms looked at in the trainings it knows; empty before there is one.
+
     Raises:
         InputError: the file is of another version, or of another budget or other scans.
     """
 
     def __init__(self, folder: Path, budget: str, data: str) -> None:
-        self.folder, self.path = folder, folder / "plan.json"
-        self.budget, self.data = budget, data
+        self.folder, self.path = folder, folder / PLAN
+        self.budget, self.data, self.vgg = budget, data, ""
         self.rows: dict[str, Fate] = {}
         self.trainings: dict[str, Trained] = {}
         self._read()
@@ -142,6 +147,7 @@ class State:
                 raise ValueError
             self.rows = {key: Fate(**value) for key, value in held["rows"].items()}
             self.trainings = {key: _trained(value) for key, value in held["trainings"].items()}
+            self.vgg = str(held.get("vgg", ""))
             own = held["budget"], held["data"]
             if not {one.status for one in self.rows.values()} <= {*get_args(Status)}:
                 raise ValueError
@@ -164,6 +170,7 @@ class State:
             "format": FORMAT,
             "budget": self.budget,
             "data": self.data,
+            "vgg": self.vgg,
             "rows": {key: dataclasses.asdict(value) for key, value in self.rows.items()},
             "trainings": {key: dataclasses.asdict(value) for key, value in self.trainings.items()},
         }
@@ -187,6 +194,14 @@ class State:
         """Of a training with these very settings; None where there is none."""
         held = self.trainings.get(one.name)
         return held if held is not None and held.fingerprint == digest(settings(one)) else None
+
+
+def vgg_of(folder: Path) -> str:
+    """`State.vgg` of an output folder, whatever its budget and scans; empty where it tells none, damaged ones included."""
+    try:
+        return str(json.loads((folder / PLAN).read_text(encoding="utf-8"))["vgg"])
+    except (OSError, ValueError, TypeError, KeyError):
+        return ""
 
 
 def _trained(held: dict[str, Any]) -> Trained:
